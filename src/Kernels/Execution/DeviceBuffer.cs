@@ -1,0 +1,122 @@
+namespace Cluster.Kernels.Execution;
+
+/// <summary>
+/// A row-major matrix in the memory of one device. Ops say how many of its rows they use, so one buffer of the largest
+/// step serves every step without an allocation.
+/// </summary>
+public abstract class DeviceBuffer(int rows, int columns, DType type) : IDisposable
+{
+    /// <summary>Rows it has room for.</summary>
+    public int Rows { get; } = rows;
+
+    /// <summary>Elements per row.</summary>
+    public int Columns { get; } = columns;
+
+    /// <summary>Element type.</summary>
+    public DType Type { get; } = type;
+
+    /// <inheritdoc/>
+    public abstract void Dispose();
+}
+
+/// <summary>Weights [outFeatures, inFeatures] of a linear layer, packed the way the device likes them.</summary>
+public abstract class LinearWeight(int outFeatures, int inFeatures) : IDisposable
+{
+    /// <summary>Columns of the output.</summary>
+    public int OutFeatures { get; } = outFeatures;
+
+    /// <summary>Columns of the input.</summary>
+    public int InFeatures { get; } = inFeatures;
+
+    /// <inheritdoc/>
+    public abstract void Dispose();
+}
+
+/// <summary>Gate, up and down weights of all experts of one layer that this device holds.</summary>
+public abstract class ExpertWeights(int experts, int hidden, int intermediate) : IDisposable
+{
+    /// <summary>Number of experts.</summary>
+    public int Experts { get; } = experts;
+
+    /// <summary>Columns of input and output.</summary>
+    public int Hidden { get; } = hidden;
+
+    /// <summary>Columns between gate/up and down.</summary>
+    public int Intermediate { get; } = intermediate;
+
+    /// <inheritdoc/>
+    public abstract void Dispose();
+}
+
+/// <summary>A small fp32 vector on the device: norm weights, biases, rotary tables.</summary>
+public abstract class VectorWeight(int length) : IDisposable
+{
+    /// <summary>Elements.</summary>
+    public int Length { get; } = length;
+
+    /// <inheritdoc/>
+    public abstract void Dispose();
+}
+
+/// <summary>Token embedding table [vocabulary, hidden].</summary>
+public abstract class EmbeddingTable(int vocabulary, int hidden) : IDisposable
+{
+    /// <summary>Rows.</summary>
+    public int Vocabulary { get; } = vocabulary;
+
+    /// <summary>Columns.</summary>
+    public int Hidden { get; } = hidden;
+
+    /// <inheritdoc/>
+    public abstract void Dispose();
+}
+
+/// <summary>Cosine and sine of every position, [positions, rotaryDimensions / 2] each.</summary>
+public abstract class RotaryTable : IDisposable
+{
+    /// <inheritdoc/>
+    public abstract void Dispose();
+}
+
+/// <summary>Paged keys and values of the layers of one shard: [layers, blocks, blockSize, kvHeads, headDim] twice.</summary>
+public abstract class KvCache(KvCacheShape shape) : IDisposable
+{
+    /// <summary>Sizes.</summary>
+    public KvCacheShape Shape { get; } = shape;
+
+    /// <inheritdoc/>
+    public abstract void Dispose();
+}
+
+/// <summary>The arrays of one <see cref="ForwardBatch"/> where the device can read them.</summary>
+public abstract class DeviceBatch
+{
+    /// <summary>The batch itself.</summary>
+    public abstract ForwardBatch Batch { get; }
+}
+
+/// <summary>Chosen experts and their factors for the rows of one step, [rows, topK] each.</summary>
+public abstract class ExpertRouting(int maxRows, int topK) : IDisposable
+{
+    /// <summary>Rows it has room for.</summary>
+    public int MaxRows { get; } = maxRows;
+
+    /// <summary>Experts per row.</summary>
+    public int TopK { get; } = topK;
+
+    /// <inheritdoc/>
+    public abstract void Dispose();
+}
+
+/// <summary>Sizes of a <see cref="KvCache"/>.</summary>
+/// <param name="Layers">Layers of the shard.</param>
+/// <param name="Blocks">Blocks of every layer.</param>
+/// <param name="BlockSize">Tokens per block.</param>
+/// <param name="KvHeads">KV heads of the shard.</param>
+/// <param name="HeadDim">Elements per head.</param>
+/// <param name="Type">Stored element type.</param>
+public sealed record KvCacheShape(int Layers, int Blocks, int BlockSize, int KvHeads, int HeadDim, DType Type)
+{
+    /// <summary>Bytes of one block over all layers, keys and values.</summary>
+    public long BlockBytes => 2L * Layers * BlockSize * KvHeads * HeadDim * Type.ByteSize();
+}
