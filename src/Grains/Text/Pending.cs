@@ -1,6 +1,4 @@
-// Stand-ins so that the rooms around Text compile; delete this file when Tokenizer and ChatTemplate arrive.
+// Stand-in so that the rooms around Text compile; goes when ChatTemplate arrives.
 namespace Cluster.Grains.Text;
-
-internal sealed class Tokenizer;
 
 internal sealed class ChatTemplate;

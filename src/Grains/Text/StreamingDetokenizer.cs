@@ -9,7 +9,7 @@ namespace Cluster.Grains.Text;
 /// The state is a pure function of the tokens appended so far, so a detokenizer is restored by appending them again.
 /// O(1) amortised per token. Not thread-safe; one per choice.
 /// </summary>
-public sealed class StreamingDetokenizer
+internal sealed class StreamingDetokenizer
 {
     private readonly Tokenizer _tokenizer;
     private readonly TextAssembler _assembler;

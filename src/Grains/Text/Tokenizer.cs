@@ -9,7 +9,7 @@ namespace Cluster.Grains.Text;
 /// byte-level and SentencePiece-style BPE. Safe for many threads; one per model and process. Its only growing state is
 /// a word cache of fixed size.
 /// </summary>
-public sealed class Tokenizer
+internal sealed class Tokenizer
 {
     private readonly TokenizerDefinition _definition;
     private readonly BytePairEncoder _encoder;

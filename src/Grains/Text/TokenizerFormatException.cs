@@ -4,7 +4,7 @@ namespace Cluster.Grains.Text;
 /// A tokenizer file that cannot be used: missing, damaged, hostile, or built from a component this engine does not
 /// know. Names the file, the field and the value that was found there.
 /// </summary>
-public sealed class TokenizerFormatException : Exception
+internal sealed class TokenizerFormatException : Exception
 {
     private const int LongestValue = 80;
 
