@@ -1,0 +1,60 @@
+using System.Runtime.Intrinsics;
+
+namespace Cluster.Kernels.Sampling;
+
+/// <summary>Finds the best n of a row of logits without sorting the row. One object per device thread; its memory is reused.</summary>
+internal sealed class TopTokens
+{
+    private ulong[] _keys = new ulong[256];
+
+    /// <summary>
+    /// The best <paramref name="count"/> finite logits at or above <paramref name="floor"/>, best first, as
+    /// <see cref="TokenKey"/>s; fewer if there are not as many. Valid until the next call.
+    /// </summary>
+    public ReadOnlySpan<ulong> Best(ReadOnlySpan<float> logits, int count, float floor = float.MinValue)
+    {
+        count = Math.Min(count, logits.Length);
+        if (count <= 0)
+            return [];
+        // Twice the room: a full buffer is sorted and its worse half dropped, so a token costs O(log count) at worst.
+        int room = (int)Math.Max(256L, Math.Min(2L * count, logits.Length));
+        if (_keys.Length < room)
+            _keys = new ulong[room];
+        int kept = 0;
+        int vectorEnd = logits.Length - logits.Length % Vector256<float>.Count;
+        for (int start = 0; start < vectorEnd; start += Vector256<float>.Count)
+        {
+            Vector256<float> values = Vector256.Create(logits.Slice(start, Vector256<float>.Count));
+            uint mask = Vector256.GreaterThanOrEqual(values, Vector256.Create(floor)).ExtractMostSignificantBits();
+            for (; mask != 0; mask &= mask - 1)
+            {
+                int token = start + System.Numerics.BitOperations.TrailingZeroCount(mask);
+                Add(logits[token], token, count, room, ref kept, ref floor);
+            }
+        }
+        for (int token = vectorEnd; token < logits.Length; token++)
+        {
+            if (logits[token] >= floor)
+                Add(logits[token], token, count, room, ref kept, ref floor);
+        }
+        return Shrink(kept, count);
+    }
+
+    private void Add(float logit, int token, int count, int room, ref int kept, ref float floor)
+    {
+        // Tokens come with rising ids: of equal logits the earlier one is better, so an equal one is no gain once full.
+        _keys[kept++] = TokenKey.Of(logit, token);
+        if (kept == room && token >= 0)
+        {
+            kept = Shrink(kept, count).Length;
+            floor = kept == count ? MathF.BitIncrement(TokenKey.Logit(_keys[kept - 1])) : floor;
+        }
+    }
+
+    private ReadOnlySpan<ulong> Shrink(int kept, int count)
+    {
+        Span<ulong> keys = _keys.AsSpan(0, kept);
+        keys.Sort((a, b) => b.CompareTo(a));
+        return keys[..Math.Min(kept, count)];
+    }
+}
