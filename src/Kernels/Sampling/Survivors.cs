@@ -6,9 +6,6 @@ namespace Cluster.Kernels.Sampling;
 /// </summary>
 internal readonly record struct Survivors(float Floor, int LastTied)
 {
-    /// <summary>Every token that is not forbidden.</summary>
-    public static Survivors All => new(float.MinValue, int.MaxValue);
-
     /// <summary>Whether a token survives.</summary>
     public bool Contains(float logit, int token) => logit > Floor || (logit == Floor && token <= LastTied);
 

@@ -42,13 +42,13 @@ internal sealed class TopTokens
 
     private void Add(float logit, int token, int count, int room, ref int kept, ref float floor)
     {
-        // Tokens come with rising ids: of equal logits the earlier one is better, so an equal one is no gain once full.
         _keys[kept++] = TokenKey.Of(logit, token);
-        if (kept == room && token >= 0)
-        {
-            kept = Shrink(kept, count).Length;
-            floor = kept == count ? MathF.BitIncrement(TokenKey.Logit(_keys[kept - 1])) : floor;
-        }
+        if (kept < room)
+            return;
+        kept = Shrink(kept, count).Length;
+        // Ids rise: of equal logits the earlier one is better, so from now on only a greater one is a gain.
+        if (kept == count)
+            floor = MathF.BitIncrement(TokenKey.Logit(_keys[kept - 1]));
     }
 
     private ReadOnlySpan<ulong> Shrink(int kept, int count)
