@@ -3,13 +3,15 @@ using Cluster.Kernels.Execution;
 namespace Cluster.Kernels.Cpu;
 
 /// <summary>
-/// Paged keys and values, fp32 or bf16. Values lie as [layer, block, kvHead, slot, headDim]. Keys lie transposed within
-/// groups of up to 16 slots, [layer, block, kvHead, group, headDim, lane], so that one vector holds the same element of
-/// neighbouring keys: scores then need no horizontal sums, and each is one chain of FMAs by ascending element.
+/// Paged keys and values, fp32 or bf16, as panels like the weights, so that attention is the same register tile.
+/// Keys of one block and head: groups of 16 slots, each [pairs of elements, 16 slots]; lanes are keys. Values: groups of 16
+/// elements, each [pairs of slots, 16 elements]; lanes are elements. Neither score nor output then sums across lanes.
+/// Slots and head elements are padded to 16 in memory.
 /// </summary>
 internal sealed unsafe class CpuKvCache : KvCache
 {
-    private readonly NativeBlock _memory;
+    private readonly NativeBlock _keys;
+    private readonly NativeBlock _values;
 
     public CpuKvCache(KvCacheShape shape) : base(shape)
     {
@@ -17,40 +19,50 @@ internal sealed unsafe class CpuKvCache : KvCache
             throw new ArgumentException($"Keys and values are kept as Float32 or BFloat16, not {shape.Type}.");
         if (shape.Layers <= 0 || shape.Blocks <= 0 || shape.BlockSize <= 0 || shape.KvHeads <= 0 || shape.HeadDim <= 0)
             throw new ArgumentException($"A KV cache needs positive sizes: {shape}.");
-        Lanes = LanesFor(shape.BlockSize);
-        _memory = new NativeBlock(shape.BlockBytes * shape.Blocks, zeroed: true);
-        ElementBytes = shape.Type.ByteSize();
-        HeadBytes = (long)shape.BlockSize * shape.HeadDim * ElementBytes;
-        BlockBytes = HeadBytes * shape.KvHeads;
-        LayerBytes = BlockBytes * shape.Blocks;
+        if (shape.Type == DType.BFloat16 && shape.BlockSize % 2 != 0)
+            throw new ArgumentException($"A bf16 KV cache needs an even block size, not {shape.BlockSize}.");
+        int pairBytes = PanelMatrix.PairBytes(shape.Type);
+        int slotGroups = (shape.BlockSize + PanelView.Width - 1) / PanelView.Width;
+        KeyGroupBytes = (shape.HeadDim + 1) / 2 * (long)pairBytes;
+        KeyHeadBytes = slotGroups * KeyGroupBytes;
+        ValueGroupBytes = slotGroups * PanelView.Width / 2 * (long)pairBytes;
+        ValueGroups = (shape.HeadDim + PanelView.Width - 1) / PanelView.Width;
+        ValueHeadBytes = ValueGroups * ValueGroupBytes;
+        long heads = (long)shape.Layers * shape.Blocks * shape.KvHeads;
+        _keys = new NativeBlock(heads * KeyHeadBytes, zeroed: true);
+        _values = new NativeBlock(heads * ValueHeadBytes, zeroed: true);
     }
 
-    /// <summary>Keys per transposed group: the largest power of two up to 16 that divides the block size.</summary>
-    public int Lanes { get; }
+    /// <summary>Bytes of 16 keys of a head.</summary>
+    public long KeyGroupBytes { get; }
 
-    public int ElementBytes { get; }
+    /// <summary>Bytes of a head's keys in a block.</summary>
+    public long KeyHeadBytes { get; }
 
-    /// <summary>Bytes of one head's keys (or values) in one block.</summary>
-    public long HeadBytes { get; }
+    /// <summary>Bytes of 16 elements of a head's values in a block.</summary>
+    public long ValueGroupBytes { get; }
 
-    /// <summary>Bytes of one block's keys (or values) in one layer.</summary>
-    public long BlockBytes { get; }
+    /// <summary>Groups of 16 elements of a value.</summary>
+    public int ValueGroups { get; }
 
-    private long LayerBytes { get; }
+    /// <summary>Bytes of a head's values in a block.</summary>
+    public long ValueHeadBytes { get; }
 
-    /// <summary>Keys of a layer.</summary>
-    public byte* Keys(int layer) => _memory.Pointer + (layer * LayerBytes);
+    /// <summary>Keys of a layer, [blocks, kvHeads] of <see cref="KeyHeadBytes"/>.</summary>
+    public byte* Keys(int layer) => _keys.Pointer + (LayerHeads(layer) * KeyHeadBytes);
 
-    /// <summary>Values of a layer.</summary>
-    public byte* Values(int layer) => _memory.Pointer + ((Shape.Layers + layer) * LayerBytes);
+    /// <summary>Values of a layer, [blocks, kvHeads] of <see cref="ValueHeadBytes"/>.</summary>
+    public byte* Values(int layer) => _values.Pointer + (LayerHeads(layer) * ValueHeadBytes);
 
-    public override void Dispose() => _memory.Dispose();
-
-    private static int LanesFor(int blockSize)
+    public override void Dispose()
     {
-        int lanes = 16;
-        while (blockSize % lanes != 0)
-            lanes /= 2;
-        return lanes;
+        _keys.Dispose();
+        _values.Dispose();
+    }
+
+    private long LayerHeads(int layer)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)layer, (uint)Shape.Layers);
+        return (long)layer * Shape.Blocks * Shape.KvHeads;
     }
 }

@@ -4,141 +4,169 @@ namespace Cluster.Kernels.Cpu;
 
 internal sealed unsafe partial class CpuOps
 {
+    // Rows times heads of a task: K and V of a chunk stay in the first-level caches while this many queries use them.
+    private const int QueriesPerTile = 64;
+
     public void Rotate(DeviceBatch batch, DeviceBuffer qkv, QkvLayout layout, RotaryTable table, HeadNorms? norms)
     {
-        var rows = (CpuBatch)batch;
         var rotary = (CpuRotary)table;
-        for (int i = 0; i < rows.Rows; i++)
+        if (2 * rotary.Half > layout.HeadDim)
+            throw new ArgumentException($"{2 * rotary.Half} rotary dimensions do not fit heads of {layout.HeadDim}.");
+        AttentionJob job = JobFor(batch, qkv, layout);
+        for (int row = 0; row < job.Rows; row++)
         {
-            float* row = Row(qkv, i);
-            long angle = (long)rows.Positions[i] * rotary.Half;
-            for (int h = 0; h < layout.QueryHeads + layout.KvHeads; h++)
-            {
-                float* head = row + ((long)h * layout.HeadDim);
-                if (norms is not null)
-                    NormRow(head, ((CpuVector)(h < layout.QueryHeads ? norms.Query : norms.Key)).Floats, layout.HeadDim, norms.Epsilon, head);
-                for (int j = 0; j < rotary.Half; j++)
-                {
-                    float cos = rotary.Cosines[angle + j], sin = rotary.Sines[angle + j];
-                    float a = head[j], b = head[j + rotary.Half];
-                    head[j] = MathF.FusedMultiplyAdd(-b, sin, a * cos);
-                    head[j + rotary.Half] = MathF.FusedMultiplyAdd(a, sin, b * cos);
-                }
-            }
+            if ((uint)job.Positions[row] >= (uint)rotary.Positions)
+                throw new ArgumentException($"Position {job.Positions[row]} of row {row} lies beyond the rotary table of {rotary.Positions}.");
         }
+
+        job.Cosines = rotary.Cosines;
+        job.Sines = rotary.Sines;
+        job.RotaryHalf = rotary.Half;
+        if (norms is not null)
+        {
+            if (norms.Query.Length != layout.HeadDim || norms.Key.Length != layout.HeadDim)
+                throw new ArgumentException($"Head norms of {norms.Query.Length} and {norms.Key.Length} do not fit heads of {layout.HeadDim}.");
+            job.QueryNorm = ((CpuVector)norms.Query).Floats;
+            job.KeyNorm = ((CpuVector)norms.Key).Floats;
+            job.Epsilon = norms.Epsilon;
+        }
+
+        _kernels.Rotate(_pool, job);
     }
 
     public void StoreKv(DeviceBatch batch, DeviceBuffer qkv, QkvLayout layout, KvCache cache, int layer)
     {
-        var rows = (CpuBatch)batch;
-        var kv = (CpuKvCache)cache;
-        for (int i = 0; i < rows.Rows; i++)
+        AttentionJob job = JobFor(batch, qkv, layout);
+        AddCache(ref job, (CpuKvCache)cache, layer);
+        long slots = (long)cache.Shape.Blocks * cache.Shape.BlockSize;
+        for (int row = 0; row < job.Rows; row++)
         {
-            float* row = Row(qkv, i);
-            int slot = rows.Slots[i];
-            for (int h = 0; h < layout.KvHeads; h++)
-            {
-                for (int d = 0; d < layout.HeadDim; d++)
-                {
-                    SetElement(kv, kv.Keys(layer), KeyIndex(kv, slot, h, d), row[layout.QueryWidth + (h * layout.HeadDim) + d]);
-                    SetElement(kv, kv.Values(layer), ValueIndex(kv, slot, h, d), row[layout.QueryWidth + layout.KvWidth + (h * layout.HeadDim) + d]);
-                }
-            }
+            if ((uint)job.Slots[row] >= slots)
+                throw new ArgumentException($"Slot {job.Slots[row]} of row {row} lies beyond the cache of {slots}.");
         }
+
+        _kernels.StoreKv(_pool, job);
     }
 
     public void Attention(DeviceBatch batch, DeviceBuffer qkv, QkvLayout layout, KvCache cache, int layer, KeyRange keys, DeviceBuffer output, DeviceBuffer logSumExp)
     {
-        var rows = (CpuBatch)batch;
-        var kv = (CpuKvCache)cache;
-        for (int s = 0; s < rows.Sequences; s++)
-        {
-            for (int i = rows.RowStarts[s]; i < rows.RowStarts[s + 1]; i++)
-            {
-                int position = rows.Positions[i];
-                int start = Math.Max(keys.Start, keys.Window > 0 ? position - keys.Window + 1 : 0);
-                int end = Math.Min(keys.End, position + 1);
-                for (int h = 0; h < layout.QueryHeads; h++)
-                    AttendRow(Row(qkv, i) + (h * layout.HeadDim), layout, kv, layer, rows.BlockTable + rows.BlockStarts[s], h, start, end, Row(output, i) + (h * layout.HeadDim), Row(logSumExp, i) + h);
-            }
-        }
+        var step = (CpuBatch)batch;
+        AttentionJob job = JobFor(batch, qkv, layout);
+        AddCache(ref job, (CpuKvCache)cache, layer);
+        CheckBlocks(step, cache.Shape);
+        job.Range = keys;
+        job.BlockTable = step.BlockTable;
+        job.BlockStarts = step.BlockStarts;
+        job.Output = Matrix(output, step.Rows, layout.QueryWidth);
+        job.OutputStride = output.Columns;
+        job.LogSumExp = Matrix(logSumExp, step.Rows, layout.QueryHeads);
+        job.LogSumExpStride = logSumExp.Columns;
+
+        long spread = ((long)step.Rows * layout.KvHeads / (2 * _pool.Threads)) + 1;
+        int rowsPerTile = (int)Math.Min(Math.Max(1, QueriesPerTile / job.Group), spread);
+        job.ScratchStride = (_kernels.AttentionScratchBytes(rowsPerTile * job.Group, layout.HeadDim) + 63) & ~63L;
+        long tileBytes = ((long)step.Rows * sizeof(AttentionTile) + 63) & ~63L;
+        byte* scratch = _attentionScratch.Get(tileBytes + (_pool.Threads * job.ScratchStride)).Pointer;
+        job.Tiles = (AttentionTile*)scratch;
+        job.Scratch = scratch + tileBytes;
+        int tiles = CutTiles(step, rowsPerTile, job.Tiles, out long pairs);
+        _kernels.Attention(_pool, job, tiles, 2 * pairs * layout.QueryWidth);
     }
 
     public void MergeAttention(int rows, QkvLayout layout, DeviceBuffer output, DeviceBuffer logSumExp, DeviceBuffer otherOutput, DeviceBuffer otherLogSumExp)
     {
-        for (int i = 0; i < rows; i++)
+        float* o = Matrix(output, rows, layout.QueryWidth), other = Matrix(otherOutput, rows, layout.QueryWidth);
+        float* lse = Matrix(logSumExp, rows, layout.QueryHeads), otherLse = Matrix(otherLogSumExp, rows, layout.QueryHeads);
+        for (int row = 0; row < rows; row++)
         {
-            for (int h = 0; h < layout.QueryHeads; h++)
+            for (int head = 0; head < layout.QueryHeads; head++)
             {
-                float a = Row(logSumExp, i)[h], b = Row(otherLogSumExp, i)[h];
-                if (float.IsNegativeInfinity(b))
-                    continue;
-                float max = MathF.Max(a, b);
-                float wa = MathF.Exp(a - max), wb = MathF.Exp(b - max);
-                float total = wa + wb;
-                for (int d = 0; d < layout.HeadDim; d++)
-                {
-                    float* to = Row(output, i) + (h * layout.HeadDim) + d;
-                    *to = ((*to * wa) + (Row(otherOutput, i)[(h * layout.HeadDim) + d] * wb)) / total;
-                }
-
-                Row(logSumExp, i)[h] = max + MathF.Log(total);
+                float* a = o + ((long)row * output.Columns) + ((long)head * layout.HeadDim);
+                float* b = other + ((long)row * otherOutput.Columns) + ((long)head * layout.HeadDim);
+                MergeHead(a, lse + ((long)row * logSumExp.Columns) + head, b, otherLse[((long)row * otherLogSumExp.Columns) + head], layout.HeadDim);
             }
         }
     }
 
-    private static void AttendRow(float* q, QkvLayout layout, CpuKvCache kv, int layer, int* blocks, int head, int start, int end, float* output, float* logSumExp)
+    /// <summary>Weights e^(lse - larger lse); a part without keys (-inf) leaves the other as it is.</summary>
+    private void MergeHead(float* output, float* logSumExp, float* other, float otherLogSumExp, int width)
     {
-        int kvHead = head / (layout.QueryHeads / layout.KvHeads);
-        float scale = 1 / MathF.Sqrt(layout.HeadDim);
-        float max = float.NegativeInfinity, total = 0;
-        new Span<float>(output, layout.HeadDim).Clear();
-        for (int p = start; p < end; p++)
-        {
-            int slot = (blocks[p / kv.Shape.BlockSize] * kv.Shape.BlockSize) + (p % kv.Shape.BlockSize);
-            float score = 0;
-            for (int d = 0; d < layout.HeadDim; d++)
-                score = MathF.FusedMultiplyAdd(q[d], Element(kv, kv.Keys(layer), KeyIndex(kv, slot, kvHead, d)), score);
-            score *= scale;
-            float newMax = MathF.Max(max, score);
-            float shrink = MathF.Exp(max - newMax), weight = MathF.Exp(score - newMax);
-            for (int d = 0; d < layout.HeadDim; d++)
-                output[d] = MathF.FusedMultiplyAdd(weight, Element(kv, kv.Values(layer), ValueIndex(kv, slot, kvHead, d)), output[d] * shrink);
-            total = (total * shrink) + weight;
-            max = newMax;
-        }
-
-        for (int d = 0; start < end && d < layout.HeadDim; d++)
-            output[d] /= total;
-        *logSumExp = start < end ? max + MathF.Log(total) : float.NegativeInfinity;
-    }
-
-    private static long KeyIndex(CpuKvCache kv, int slot, int head, int d)
-    {
-        int block = slot / kv.Shape.BlockSize, offset = slot % kv.Shape.BlockSize;
-        return ((((long)block * kv.Shape.KvHeads) + head) * kv.Shape.BlockSize * kv.Shape.HeadDim)
-            + ((long)(offset / kv.Lanes) * kv.Lanes * kv.Shape.HeadDim) + ((long)d * kv.Lanes) + (offset % kv.Lanes);
-    }
-
-    private static long ValueIndex(CpuKvCache kv, int slot, int head, int d)
-    {
-        int block = slot / kv.Shape.BlockSize, offset = slot % kv.Shape.BlockSize;
-        return (((((long)block * kv.Shape.KvHeads) + head) * kv.Shape.BlockSize) + offset) * kv.Shape.HeadDim + d;
-    }
-
-    private static float Element(CpuKvCache kv, byte* memory, long index) => kv.Shape.Type == DType.Float32
-        ? ((float*)memory)[index]
-        : BitConverter.UInt32BitsToSingle((uint)((ushort*)memory)[index] << 16);
-
-    private static void SetElement(CpuKvCache kv, byte* memory, long index, float value)
-    {
-        if (kv.Shape.Type == DType.Float32)
-        {
-            ((float*)memory)[index] = value;
+        if (float.IsNegativeInfinity(otherLogSumExp))
             return;
+        float larger = *logSumExp > otherLogSumExp ? *logSumExp : otherLogSumExp;
+        float weight = LaneMath<LanesScalar, float>.Exp(*logSumExp - larger);
+        float otherWeight = LaneMath<LanesScalar, float>.Exp(otherLogSumExp - larger);
+        float total = weight + otherWeight;
+        weight /= total;
+        for (int i = 0; i < width; i++)
+            output[i] *= weight;
+        _kernels.AddScaled(output, other, otherWeight / total, width);
+        *logSumExp = larger + (float)Math.Log(total);
+    }
+
+    private static AttentionJob JobFor(DeviceBatch batch, DeviceBuffer qkv, QkvLayout layout)
+    {
+        var step = (CpuBatch)batch;
+        if (layout.KvHeads <= 0 || layout.QueryHeads % layout.KvHeads != 0)
+            throw new ArgumentException($"{layout.QueryHeads} query heads cannot share {layout.KvHeads} KV heads.");
+        return new AttentionJob
+        {
+            Qkv = Matrix(qkv, step.Rows, layout.Width),
+            QkvStride = qkv.Columns,
+            QueryHeads = layout.QueryHeads,
+            KvHeads = layout.KvHeads,
+            HeadDim = layout.HeadDim,
+            Rows = step.Rows,
+            Positions = step.Positions,
+            Slots = step.Slots,
+        };
+    }
+
+    private static void AddCache(ref AttentionJob job, CpuKvCache cache, int layer)
+    {
+        if (cache.Shape.KvHeads != job.KvHeads || cache.Shape.HeadDim != job.HeadDim)
+            throw new ArgumentException($"A cache of {cache.Shape.KvHeads} heads of {cache.Shape.HeadDim} does not fit {job.KvHeads} of {job.HeadDim}.");
+        job.Keys = cache.Keys(layer);
+        job.Values = cache.Values(layer);
+        (job.KeyGroupBytes, job.KeyHeadBytes) = (cache.KeyGroupBytes, cache.KeyHeadBytes);
+        (job.ValueGroupBytes, job.ValueGroups, job.ValueHeadBytes) = (cache.ValueGroupBytes, cache.ValueGroups, cache.ValueHeadBytes);
+        (job.BlockSize, job.KvType) = (cache.Shape.BlockSize, cache.Shape.Type);
+    }
+
+    private static void CheckBlocks(CpuBatch step, KvCacheShape shape)
+    {
+        for (int s = 0; s < step.Sequences; s++)
+        {
+            int blocks = step.BlockStarts[s + 1] - step.BlockStarts[s];
+            for (int row = step.RowStarts[s]; row < step.RowStarts[s + 1]; row++)
+            {
+                if (step.Positions[row] / shape.BlockSize >= blocks)
+                    throw new ArgumentException($"Position {step.Positions[row]} of row {row} lies beyond its {blocks} blocks of {shape.BlockSize}.");
+            }
         }
 
-        uint bits = BitConverter.SingleToUInt32Bits(value);
-        ((ushort*)memory)[index] = (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+        for (int i = step.BlockStarts[0]; i < step.BlockStarts[step.Sequences]; i++)
+        {
+            if ((uint)step.BlockTable[i] >= (uint)shape.Blocks)
+                throw new ArgumentException($"Block {step.BlockTable[i]} lies beyond the cache of {shape.Blocks}.");
+        }
+    }
+
+    private static int CutTiles(CpuBatch step, int rowsPerTile, AttentionTile* tiles, out long pairs)
+    {
+        int count = 0;
+        pairs = 0;
+        for (int s = 0; s < step.Sequences; s++)
+        {
+            int end = step.RowStarts[s + 1];
+            for (int row = step.RowStarts[s]; row < end; row += rowsPerTile)
+            {
+                int rows = Math.Min(rowsPerTile, end - row);
+                tiles[count++] = new AttentionTile(s, row, rows);
+                pairs += (long)rows * (step.Positions[row + rows - 1] + 1);
+            }
+        }
+
+        return count;
     }
 }

@@ -2,20 +2,45 @@ using Cluster.Kernels.Execution;
 
 namespace Cluster.Kernels.Cpu;
 
-/// <summary>Device ops in pure C#. Called by one device thread.</summary>
-internal sealed unsafe partial class CpuOps(DeviceId device, int threads) : IDeviceOps
+/// <summary>
+/// Device ops in pure C#. Every result of a row is a function of that row alone: the same bits for every number of rows,
+/// of threads and for every instruction set. Called by one device thread.
+/// </summary>
+internal sealed unsafe partial class CpuOps : IDeviceOps
 {
+    private readonly CpuThreadPool _pool;
+    private readonly CpuKernels _kernels;
     private readonly CpuBatch _batch = new();
+    private readonly NativeBlock _linearScratch;
+    private readonly Scratch _attentionScratch = new();
+    private readonly Scratch _normScratch = new();
+    private readonly Scratch _expertScratch = new();
 
-    public DeviceId Device { get; } = device;
+    public CpuOps(DeviceId device, int threads, CpuPath path)
+    {
+        Device = device;
+        _kernels = CpuKernels.For(path);
+        _pool = new CpuThreadPool(threads, device.ToString());
+        _linearScratch = new NativeBlock(threads * _kernels.LinearScratchBytes, zeroed: false);
+    }
 
-    public int Threads { get; } = threads;
+    public DeviceId Device { get; }
 
     public DeviceBuffer Allocate(int rows, int columns, DType type = DType.Float32) => new CpuBuffer(rows, columns, type);
 
-    public LinearWeight LoadLinear(LinearSource source) => new CpuLinear(source);
+    public LinearWeight LoadLinear(LinearSource source)
+    {
+        if (source.Parts.Count == 0)
+            throw new ArgumentException("A linear weight needs at least one tensor.", nameof(source));
+        return new CpuLinear(_pool, source);
+    }
 
-    public ExpertWeights LoadExperts(ExpertSource source) => new CpuExperts(source);
+    public ExpertWeights LoadExperts(ExpertSource source)
+    {
+        if (source.Gate.Count == 0)
+            throw new ArgumentException("A layer of experts needs at least one.", nameof(source));
+        return new CpuExperts(_pool, source);
+    }
 
     public VectorWeight LoadVector(HostTensor source) => new CpuVector(source);
 
@@ -36,112 +61,123 @@ internal sealed unsafe partial class CpuOps(DeviceId device, int threads) : IDev
 
     public void EmbedRows(DeviceBatch batch, EmbeddingTable table, DeviceBuffer output)
     {
-        var rows = (CpuBatch)batch;
+        var step = (CpuBatch)batch;
         HostTensor source = ((CpuEmbedding)table).Source;
-        float* to = Floats(output);
-        for (int i = 0; i < rows.Rows; i++)
-            source.ReadRow(rows.TokenIds[i], new Span<float>(to + ((long)i * output.Columns), table.Hidden));
+        float* to = Matrix(output, step.Rows, table.Hidden);
+        for (int i = 0; i < step.Rows; i++)
+            source.ReadRow(step.TokenIds[i], new Span<float>(to + ((long)i * output.Columns), table.Hidden));
     }
 
-    public void RmsNorm(int rows, DeviceBuffer input, VectorWeight weight, float epsilon, DeviceBuffer output)
-    {
-        float* w = ((CpuVector)weight).Floats;
-        for (int i = 0; i < rows; i++)
-            NormRow(Row(input, i), w, weight.Length, epsilon, Row(output, i));
-    }
+    public void RmsNorm(int rows, DeviceBuffer input, VectorWeight weight, float epsilon, DeviceBuffer output) =>
+        Norm(rows, input, weight, epsilon, Matrix(output, rows, weight.Length), output.Columns);
 
-    public void Linear(int rows, DeviceBuffer input, LinearWeight weight, DeviceBuffer output, LinearMode mode = LinearMode.Set)
-    {
-        for (int i = 0; i < rows; i++)
-            LinearRow(Row(input, i), (CpuLinear)weight, Row(output, i), mode);
-    }
+    public void Linear(int rows, DeviceBuffer input, LinearWeight weight, DeviceBuffer output, LinearMode mode = LinearMode.Set) =>
+        Linear(rows, Matrix(input, rows, weight.InFeatures), input.Columns, weight, output, mode);
 
     public void NormLinear(int rows, DeviceBuffer input, VectorWeight norm, float epsilon, LinearWeight weight, DeviceBuffer output)
     {
-        using var scratch = new NativeBlock(4L * norm.Length, zeroed: false);
-        for (int i = 0; i < rows; i++)
-        {
-            NormRow(Row(input, i), ((CpuVector)norm).Floats, norm.Length, epsilon, (float*)scratch.Pointer);
-            LinearRow((float*)scratch.Pointer, (CpuLinear)weight, Row(output, i), LinearMode.Set);
-        }
+        if (norm.Length != weight.InFeatures)
+            throw new ArgumentException($"A norm of {norm.Length} elements does not fit a linear of {weight.InFeatures} inputs.");
+        var normed = (float*)_normScratch.Get(4L * rows * norm.Length).Pointer;
+        Norm(rows, input, norm, epsilon, normed, norm.Length);
+        Linear(rows, normed, norm.Length, weight, output, LinearMode.Set);
     }
 
-    public void GatedSilu(int rows, DeviceBuffer gateUp, DeviceBuffer output)
+    public void GatedSilu(int rows, DeviceBuffer gateUp, DeviceBuffer output) => _kernels.GatedSilu(_pool, new RowJob
     {
-        for (int i = 0; i < rows; i++)
-            SiluRow(Row(gateUp, i), output.Columns, Row(output, i));
-    }
+        Rows = rows,
+        Width = output.Columns,
+        X = Matrix(gateUp, rows, 2 * output.Columns),
+        XStride = gateUp.Columns,
+        Y = Matrix(output, rows, output.Columns),
+        YStride = output.Columns,
+    });
 
-    public void AddGated(int rows, DeviceBuffer input, DeviceBuffer gate, DeviceBuffer output)
+    public void AddGated(int rows, DeviceBuffer input, DeviceBuffer gate, DeviceBuffer output) => _kernels.AddGated(_pool, new RowJob
     {
-        for (int i = 0; i < rows; i++)
-        {
-            float factor = 1 / (1 + MathF.Exp(-Row(gate, i)[0]));
-            for (int j = 0; j < input.Columns; j++)
-                Row(output, i)[j] = MathF.FusedMultiplyAdd(factor, Row(input, i)[j], Row(output, i)[j]);
-        }
-    }
+        Rows = rows,
+        Width = input.Columns,
+        X = Matrix(input, rows, input.Columns),
+        XStride = input.Columns,
+        Other = Matrix(gate, rows, 1),
+        OtherStride = gate.Columns,
+        Y = Matrix(output, rows, input.Columns),
+        YStride = output.Columns,
+    });
 
     public void GatherRows(ReadOnlySpan<int> rowIndices, DeviceBuffer input, DeviceBuffer output)
     {
+        float* to = Matrix(output, rowIndices.Length, input.Columns);
         for (int i = 0; i < rowIndices.Length; i++)
-            Buffer.MemoryCopy(Row(input, rowIndices[i]), Row(output, i), 4L * output.Columns, 4L * input.Columns);
+            Row(input, rowIndices[i]).CopyTo(new Span<float>(to + ((long)i * output.Columns), input.Columns));
     }
 
     public void CopyRows(int rows, DeviceBuffer input, DeviceBuffer output)
     {
+        float* from = Matrix(input, rows, input.Columns);
+        float* to = Matrix(output, rows, input.Columns);
         for (int i = 0; i < rows; i++)
-            Buffer.MemoryCopy(Row(input, i), Row(output, i), 4L * output.Columns, 4L * input.Columns);
+            new Span<float>(from + ((long)i * input.Columns), input.Columns).CopyTo(new Span<float>(to + ((long)i * output.Columns), input.Columns));
     }
 
-    public ReadOnlySpan<float> ReadRow(DeviceBuffer buffer, int row) => new(Row(buffer, row), buffer.Columns);
+    public ReadOnlySpan<float> ReadRow(DeviceBuffer buffer, int row) => Row(buffer, row);
 
-    public void WriteRow(DeviceBuffer buffer, int row, ReadOnlySpan<float> values) =>
-        values.CopyTo(new Span<float>(Row(buffer, row), buffer.Columns));
+    public void WriteRow(DeviceBuffer buffer, int row, ReadOnlySpan<float> values) => values.CopyTo(Row(buffer, row));
 
-    public void RouteTopK(int rows, DeviceBuffer logits, bool renormalise, ExpertRouting routing)
+    public void Dispose()
     {
-        var chosen = (CpuRouting)routing;
-        chosen.ExpertCount = logits.Columns;
-        for (int i = 0; i < rows; i++)
-            RouteRow(Row(logits, i), logits.Columns, renormalise, chosen, i);
+        _pool.Dispose();
+        _batch.Dispose();
+        _linearScratch.Dispose();
+        _attentionScratch.Dispose();
+        _normScratch.Dispose();
+        _expertScratch.Dispose();
     }
 
-    public void ExpertMlp(int rows, DeviceBuffer input, ExpertWeights experts, ExpertRouting routing, DeviceBuffer output)
-    {
-        var weights = (CpuExperts)experts;
-        var chosen = (CpuRouting)routing;
-        using var scratch = new NativeBlock(4L * ((3L * experts.Intermediate) + (2L * experts.Hidden)), zeroed: false);
-        float* gateUp = (float*)scratch.Pointer;
-        float* inner = gateUp + (2L * experts.Intermediate);
-        float* result = inner + experts.Intermediate;
-        float* sum = result + experts.Hidden;
-        for (int i = 0; i < rows; i++)
+    private void Norm(int rows, DeviceBuffer input, VectorWeight weight, float epsilon, float* output, long outputStride) =>
+        _kernels.Norm(_pool, new RowJob
         {
-            new Span<float>(sum, experts.Hidden).Clear();
-            for (int k = 0; k < routing.TopK; k++)
-            {
-                int expert = chosen.Experts[(i * routing.TopK) + k];
-                float factor = chosen.Factors[(i * routing.TopK) + k];
-                LinearRow(Row(input, i), weights.GateUp[expert], gateUp, LinearMode.Set);
-                SiluRow(gateUp, experts.Intermediate, inner);
-                LinearRow(inner, weights.Down[expert], result, LinearMode.Set);
-                for (int j = 0; j < experts.Hidden; j++)
-                    sum[j] = MathF.FusedMultiplyAdd(factor, result[j], sum[j]);
-            }
+            Rows = rows,
+            Width = weight.Length,
+            X = Matrix(input, rows, weight.Length),
+            XStride = input.Columns,
+            Other = ((CpuVector)weight).Floats,
+            Y = output,
+            YStride = outputStride,
+            Epsilon = epsilon,
+        });
 
-            for (int j = 0; j < experts.Hidden; j++)
-                Row(output, i)[j] += sum[j];
-        }
+    private void Linear(int rows, float* input, long inputStride, LinearWeight weight, DeviceBuffer output, LinearMode mode)
+    {
+        LinearJob job = JobFor((CpuLinear)weight, rows, input, inputStride);
+        job.Y = Matrix(output, rows, weight.OutFeatures);
+        job.YStride = output.Columns;
+        job.Add = mode == LinearMode.Add;
+        _kernels.Linear(_pool, &job, 1, _linearScratch);
     }
 
-    public void Dispose() => _batch.Dispose();
+    private static LinearJob JobFor(CpuLinear weight, int rows, float* input, long inputStride) => new()
+    {
+        Weight = weight.View,
+        Type = weight.Type,
+        Role = weight.Role,
+        Bias = weight.Bias,
+        X = input,
+        XStride = inputStride,
+        Rows = rows,
+    };
 
-    private static float* Floats(DeviceBuffer buffer) => ((CpuBuffer)buffer).Floats;
+    /// <summary>First element of a fp32 matrix with room for what the op wants.</summary>
+    private static float* Matrix(DeviceBuffer buffer, int rows, int columns)
+    {
+        if (rows < 0 || rows > buffer.Rows || columns > buffer.Columns)
+            throw new ArgumentException($"A buffer [{buffer.Rows}, {buffer.Columns}] has no room for [{rows}, {columns}].");
+        return ((CpuBuffer)buffer).Floats;
+    }
 
-    private static float* Row(DeviceBuffer buffer, int row)
+    private static Span<float> Row(DeviceBuffer buffer, int row)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)row, (uint)buffer.Rows);
-        return Floats(buffer) + ((long)row * buffer.Columns);
+        return new Span<float>(((CpuBuffer)buffer).Floats + ((long)row * buffer.Columns), buffer.Columns);
     }
 }

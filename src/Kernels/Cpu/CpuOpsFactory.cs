@@ -18,6 +18,6 @@ public sealed class CpuOpsFactory : IDeviceOpsFactory
         if (!Supports(device, out string reason))
             throw new ArgumentException(reason, nameof(device));
         ArgumentOutOfRangeException.ThrowIfNegative(threads);
-        return new CpuOps(device, threads == 0 ? Environment.ProcessorCount : threads);
+        return new CpuOps(device, threads == 0 ? Environment.ProcessorCount : threads, CpuPaths.Best);
     }
 }

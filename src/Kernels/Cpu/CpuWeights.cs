@@ -2,79 +2,81 @@ using Cluster.Kernels.Execution;
 
 namespace Cluster.Kernels.Cpu;
 
-/// <summary>A linear weight widened to fp32 rows.</summary>
+/// <summary>A packed linear weight with its bias.</summary>
 internal sealed unsafe class CpuLinear : LinearWeight
 {
-    private readonly NativeBlock _memory;
+    private readonly PanelMatrix _panels;
+    private readonly NativeBlock? _bias;
 
-    public CpuLinear(LinearSource source) : base(source.Parts.Sum(part => part.Rows), source.Parts[0].Columns)
+    public CpuLinear(CpuThreadPool pool, LinearSource source)
+        : base(checked((int)source.Parts.Sum(part => (long)part.Rows)), source.Parts[0].Columns)
     {
         Role = source.Role;
-        _memory = new NativeBlock(4L * OutFeatures * (InFeatures + 1), zeroed: true);
-        float* next = Rows;
-        foreach (HostTensor part in source.Parts)
-        {
-            for (int row = 0; row < part.Rows; row++, next += InFeatures)
-            {
-                part.ReadRow(row, new Span<float>(next, InFeatures));
-                if ((source.Type ?? part.Type) == DType.BFloat16 && part.Type == DType.Float32)
-                    Narrow(next);
-            }
-        }
+        _bias = source.Biases.Count == 0 ? null : LoadBias(source);
+        _panels = PanelPacker.Pack(pool, source.Parts, source.Type);
+    }
 
-        HasBias = source.Biases.Count > 0;
+    public LinearRole Role { get; }
+
+    public DType Type => _panels.Type;
+
+    public PanelView View => _panels.View;
+
+    /// <summary>One value per output, or null.</summary>
+    public float* Bias => _bias is null ? null : (float*)_bias.Pointer;
+
+    public override void Dispose()
+    {
+        _panels.Dispose();
+        _bias?.Dispose();
+    }
+
+    private NativeBlock LoadBias(LinearSource source)
+    {
+        long length = source.Biases.Sum(bias => bias.Length);
+        if (source.Biases.Count != source.Parts.Count || length != OutFeatures)
+            throw new ArgumentException($"{source.Biases.Count} biases with {length} values do not fit {source.Parts.Count} parts with {OutFeatures} outputs.");
+        var memory = new NativeBlock(4 * length, zeroed: false);
+        float* next = (float*)memory.Pointer;
         foreach (HostTensor bias in source.Biases)
         {
             bias.ReadRow(0, new Span<float>(next, bias.Columns));
             next += bias.Columns;
         }
-    }
 
-    public LinearRole Role { get; }
-
-    public bool HasBias { get; }
-
-    public float* Rows => (float*)_memory.Pointer;
-
-    public float* Bias => Rows + ((long)OutFeatures * InFeatures);
-
-    public override void Dispose() => _memory.Dispose();
-
-    private void Narrow(float* row)
-    {
-        for (int i = 0; i < InFeatures; i++)
-            row[i] = (float)(BFloat(row[i]));
-    }
-
-    private static float BFloat(float value)
-    {
-        uint bits = BitConverter.SingleToUInt32Bits(value);
-        bits += 0x7FFF + ((bits >> 16) & 1);
-        return BitConverter.UInt32BitsToSingle(bits & 0xFFFF0000);
+        return memory;
     }
 }
 
-/// <summary>Experts of one layer.</summary>
+/// <summary>Packed experts of one layer.</summary>
 internal sealed class CpuExperts : ExpertWeights
 {
-    public CpuExperts(ExpertSource source) : base(source.Gate.Count, source.Gate[0].Columns, source.Gate[0].Rows)
+    public CpuExperts(CpuThreadPool pool, ExpertSource source) : base(source.Gate.Count, source.Gate[0].Columns, source.Gate[0].Rows)
     {
+        if (source.Up.Count != Experts || source.Down.Count != Experts)
+            throw new ArgumentException($"{Experts} gate, {source.Up.Count} up and {source.Down.Count} down weights: the numbers must be equal.");
         GateUp = new CpuLinear[Experts];
         Down = new CpuLinear[Experts];
         for (int e = 0; e < Experts; e++)
         {
-            GateUp[e] = new CpuLinear(new LinearSource([source.Gate[e], source.Up[e]], [], LinearRole.ColumnParallel, source.Type));
-            Down[e] = new CpuLinear(new LinearSource([source.Down[e]], [], LinearRole.RowParallel, source.Type));
+            GateUp[e] = new CpuLinear(pool, new LinearSource([source.Gate[e], source.Up[e]], [], LinearRole.ColumnParallel, source.Type));
+            Down[e] = new CpuLinear(pool, new LinearSource([source.Down[e]], [], LinearRole.RowParallel, source.Type));
+            if (GateUp[e].OutFeatures != 2 * Intermediate || Down[e].InFeatures != Intermediate || Down[e].OutFeatures != Hidden)
+                throw new ArgumentException($"Expert {e} is [{GateUp[e].OutFeatures}, {GateUp[e].InFeatures}] and [{Down[e].OutFeatures}, {Down[e].InFeatures}], not of hidden {Hidden} and intermediate {Intermediate}.");
         }
     }
 
+    /// <summary>Gate rows, then up rows, [2 * intermediate, hidden] each.</summary>
     public CpuLinear[] GateUp { get; }
 
+    /// <summary>[hidden, intermediate] each.</summary>
     public CpuLinear[] Down { get; }
 
     public override void Dispose()
     {
-        foreach (CpuLinear weight in GateUp.Concat(Down))
+        foreach (CpuLinear weight in GateUp)
+            weight.Dispose();
+        foreach (CpuLinear weight in Down)
             weight.Dispose();
     }
 }

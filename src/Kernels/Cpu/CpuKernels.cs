@@ -1,0 +1,75 @@
+namespace Cluster.Kernels.Cpu;
+
+/// <summary>The kernels of one instruction set.</summary>
+internal abstract unsafe class CpuKernels
+{
+    /// <summary>The kernels of a path.</summary>
+    /// <exception cref="PlatformNotSupportedException">This processor lacks the instructions.</exception>
+    public static CpuKernels For(CpuPath path)
+    {
+        if (!CpuPaths.IsSupported(path))
+            throw new PlatformNotSupportedException($"This processor has no {path} instructions.");
+        return path switch
+        {
+            CpuPath.Avx512 => new CpuKernels<Lanes512, System.Runtime.Intrinsics.Vector512<float>>(),
+            CpuPath.Avx2 => new CpuKernels<Lanes256, System.Runtime.Intrinsics.Vector256<float>>(),
+            CpuPath.AdvSimd => new CpuKernels<Lanes128, System.Runtime.Intrinsics.Vector128<float>>(),
+            _ => new CpuKernels<LanesScalar, float>(),
+        };
+    }
+
+    /// <summary>Equally shaped linears; <paramref name="scratch"/> has <see cref="LinearScratchBytes"/> per thread.</summary>
+    public abstract void Linear(CpuThreadPool pool, LinearJob* jobs, int count, NativeBlock scratch);
+
+    /// <summary>Scratch of a linear per thread.</summary>
+    public abstract long LinearScratchBytes { get; }
+
+    public abstract void Norm(CpuThreadPool pool, RowJob job);
+
+    public abstract void GatedSilu(CpuThreadPool pool, RowJob job);
+
+    public abstract void AddGated(CpuThreadPool pool, RowJob job);
+
+    /// <summary>y += factor * x.</summary>
+    public abstract void AddScaled(float* y, float* x, float factor, int width);
+
+    public abstract void Rotate(CpuThreadPool pool, AttentionJob job);
+
+    public abstract void StoreKv(CpuThreadPool pool, AttentionJob job);
+
+    /// <summary>Tiles of at most <c>queries / group</c> rows.</summary>
+    public abstract void Attention(CpuThreadPool pool, AttentionJob job, int tiles, long work);
+
+    /// <summary>Scratch of attention per thread for tiles of <paramref name="queries"/> rows times heads.</summary>
+    public abstract long AttentionScratchBytes(int queries, int headDim);
+}
+
+/// <summary>The kernels for one vector type.</summary>
+internal sealed unsafe class CpuKernels<TLanes, TVector> : CpuKernels
+    where TLanes : struct, ILanes<TVector>
+    where TVector : unmanaged
+{
+    public override long LinearScratchBytes => PanelLinear<TLanes, TVector>.ScratchBytes;
+
+    public override void Linear(CpuThreadPool pool, LinearJob* jobs, int count, NativeBlock scratch) =>
+        PanelLinear<TLanes, TVector>.Run(pool, jobs, count, scratch);
+
+    public override void Norm(CpuThreadPool pool, RowJob job) => RowKernels<TLanes, TVector>.Norm(pool, job);
+
+    public override void GatedSilu(CpuThreadPool pool, RowJob job) => RowKernels<TLanes, TVector>.GatedSilu(pool, job);
+
+    public override void AddGated(CpuThreadPool pool, RowJob job) => RowKernels<TLanes, TVector>.AddGated(pool, job);
+
+    public override void AddScaled(float* y, float* x, float factor, int width) =>
+        RowKernels<TLanes, TVector>.AddScaled(y, x, factor, width);
+
+    public override void Rotate(CpuThreadPool pool, AttentionJob job) => KvKernels<TLanes, TVector>.Rotate(pool, job);
+
+    public override void StoreKv(CpuThreadPool pool, AttentionJob job) => KvKernels<TLanes, TVector>.Store(pool, job);
+
+    public override void Attention(CpuThreadPool pool, AttentionJob job, int tiles, long work) =>
+        AttentionKernel<TLanes, TVector>.Run(pool, job, tiles, work);
+
+    public override long AttentionScratchBytes(int queries, int headDim) =>
+        AttentionKernel<TLanes, TVector>.ScratchBytes(queries, headDim);
+}

@@ -1,0 +1,212 @@
+using System.Runtime.CompilerServices;
+using Cluster.Kernels.Execution;
+
+namespace Cluster.Kernels.Cpu;
+
+/// <summary>
+/// y = x Wᵀ over panels. Every output is one chain of FMAs per K segment, k ascending, whatever the number of rows: few rows
+/// stream the weights once; many rows pass 8 at a time over a block of weights that stays in the L2 cache.
+/// </summary>
+internal static unsafe class PanelLinear<TLanes, TVector>
+    where TLanes : struct, ILanes<TVector>
+    where TVector : unmanaged
+{
+    /// <summary>Bytes of sums each thread needs.</summary>
+    public const int ScratchBytes = 4 * MaxSums;
+
+    private const int MaxSums = 32 * 1024;
+
+    // 3 vectors of 16 outputs times 1024 pairs: 196 KB of bf16, 393 KB of fp32.
+    private const int MaxPairsPerBlock = 1024;
+
+    /// <summary>Runs equally shaped jobs (experts; usually it is one) over the pool.</summary>
+    public static void Run(CpuThreadPool pool, LinearJob* jobs, int count, NativeBlock scratch)
+    {
+        long work = 0;
+        int mostRows = 0;
+        for (int i = 0; i < count; i++)
+        {
+            work += jobs[i].Work;
+            mostRows = Math.Max(mostRows, jobs[i].Rows);
+        }
+
+        if (mostRows == 0)
+            return;
+        LinearRegion region = Cut(pool.Threads, jobs, count, mostRows);
+        region.Scratch = scratch.Pointer;
+        region.ScratchStride = ScratchBytes;
+        pool.Run(count * region.RowChunks * region.VectorChunks, work, &region, &Chunk);
+    }
+
+    private static LinearRegion Cut(int threads, LinearJob* jobs, int count, int mostRows)
+    {
+        int group = TileVectors(mostRows);
+        int vectors = jobs->Weight.Panels * PanelView.Width / TLanes.Width;
+        int groups = (vectors + group - 1) / group;
+        int wanted = threads == 1 ? 1 : Math.Max(1, 6 * threads / count);
+        int groupsPerChunk = Math.Max(1, groups / wanted);
+        int vectorChunks = (groups + groupsPerChunk - 1) / groupsPerChunk;
+        int rowChunks = Math.Clamp(wanted / vectorChunks, 1, (mostRows + 63) / 64);
+        int rowsPerChunk = (mostRows + rowChunks - 1) / rowChunks;
+        return new LinearRegion
+        {
+            Jobs = jobs,
+            VectorsPerChunk = groupsPerChunk * group,
+            VectorChunks = vectorChunks,
+            RowsPerChunk = rowsPerChunk,
+            RowChunks = (mostRows + rowsPerChunk - 1) / rowsPerChunk,
+        };
+    }
+
+    private static int TileVectors(int rows) => PanelTile<TLanes, TVector, BFloat16Panel>.VectorsFor(rows);
+
+    private static void Chunk(void* argument, int chunk, int thread)
+    {
+        var region = (LinearRegion*)argument;
+        (int rest, int vectorChunk) = Math.DivRem(chunk, region->VectorChunks);
+        (int index, int rowChunk) = Math.DivRem(rest, region->RowChunks);
+        LinearJob job = region->Jobs[index];
+        int row = rowChunk * region->RowsPerChunk;
+        int rows = Math.Min(region->RowsPerChunk, job.Rows - row);
+        int vector = vectorChunk * region->VectorsPerChunk;
+        int end = Math.Min(vector + region->VectorsPerChunk, job.Weight.Panels * PanelView.Width / TLanes.Width);
+        if (rows <= 0)
+            return;
+        job.X += row * job.XStride;
+        job.Y += row * job.YStride;
+        job.Rows = rows;
+        var sums = (float*)(region->Scratch + (thread * region->ScratchStride));
+        switch (job.Type)
+        {
+            case DType.Float32:
+                Outputs<Float32Panel>(job, vector, end, sums);
+                break;
+            case DType.BFloat16:
+                Outputs<BFloat16Panel>(job, vector, end, sums);
+                break;
+            default:
+                Outputs<Float16Panel>(job, vector, end, sums);
+                break;
+        }
+    }
+
+    private static void Outputs<TFormat>(in LinearJob job, int firstVector, int endVector, float* sums)
+        where TFormat : struct, IPanelFormat
+    {
+        int group = TileVectors(job.Rows);
+        int rowsPerBlock = MaxSums / (job.Segments * group * TLanes.Width);
+        for (int vector = firstVector; vector < endVector; vector += group)
+        {
+            int vectors = Math.Min(group, endVector - vector);
+            for (int row = 0; row < job.Rows; row += rowsPerBlock)
+            {
+                LinearJob block = job;
+                block.X += row * job.XStride;
+                block.Y += row * job.YStride;
+                block.Rows = Math.Min(rowsPerBlock, job.Rows - row);
+                Sum<TFormat>(block, vector, vectors, sums);
+                Finish(block, vector, vectors, sums);
+            }
+        }
+    }
+
+    /// <summary>sums[segment, row, lane].</summary>
+    private static void Sum<TFormat>(in LinearJob job, int vector, int vectors, float* sums)
+        where TFormat : struct, IPanelFormat
+    {
+        int lanes = vectors * TLanes.Width;
+        new Span<float>(sums, job.Segments * job.Rows * lanes).Clear();
+        int wholePairs = job.Weight.Inputs / 2;
+        int blockPairs = job.Rows > PanelTile<TLanes, TVector, TFormat>.RowsPerPass ? MaxPairsPerBlock : int.MaxValue;
+        for (int segment = 0; segment < job.Segments; segment++)
+        {
+            int end = job.SegmentStart(segment + 1);
+            for (int pair = job.SegmentStart(segment); pair < end;)
+            {
+                int next = end - pair > blockPairs ? pair + blockPairs : end;
+                int whole = Math.Min(next, wholePairs);
+                Tile tile = TileAt<TFormat>(job, vector, vectors, pair);
+                tile.Pairs = whole - pair;
+                tile.Odd = next > whole;
+                Pass<TFormat>(ref tile, job, sums + ((long)segment * job.Rows * lanes));
+                pair = next;
+            }
+        }
+    }
+
+    private static void Pass<TFormat>(ref Tile tile, in LinearJob job, float* sums)
+        where TFormat : struct, IPanelFormat
+    {
+        float* x = tile.X;
+        for (int row = 0; row < job.Rows; row += PanelTile<TLanes, TVector, TFormat>.RowsPerPass)
+        {
+            tile.Rows = Math.Min(PanelTile<TLanes, TVector, TFormat>.RowsPerPass, job.Rows - row);
+            tile.X = x + (row * tile.XStride);
+            tile.Sums = sums + (row * tile.SumStride);
+            PanelTile<TLanes, TVector, TFormat>.Run(tile);
+        }
+    }
+
+    private static Tile TileAt<TFormat>(in LinearJob job, int vector, int vectors, int pair)
+        where TFormat : struct, IPanelFormat => new()
+        {
+            Panels0 = Stream<TFormat>(job, vector, pair),
+            Panels1 = Stream<TFormat>(job, vector + Math.Min(1, vectors - 1), pair),
+            Panels2 = Stream<TFormat>(job, vector + Math.Min(2, vectors - 1), pair),
+            Panels3 = Stream<TFormat>(job, vector + Math.Min(3, vectors - 1), pair),
+            Vectors = vectors,
+            X = job.X + (2L * pair),
+            XStride = job.XStride,
+            SumStride = vectors * TLanes.Width,
+        };
+
+    private static byte* Stream<TFormat>(in LinearJob job, int vector, int pair)
+        where TFormat : struct, IPanelFormat
+    {
+        (int panel, int lane) = Math.DivRem(vector * TLanes.Width, PanelView.Width);
+        return job.Weight.Panel(panel) + ((long)pair * TFormat.PairBytes) + (4 * lane);
+    }
+
+    /// <summary>Merges the segments, adds the bias, writes y.</summary>
+    private static void Finish(in LinearJob job, int vector, int vectors, float* sums)
+    {
+        int lanes = vectors * TLanes.Width;
+        int first = vector * TLanes.Width;
+        int full = Math.Min(lanes, job.Weight.Outputs - first);
+        long segmentStride = (long)job.Rows * lanes;
+        for (int row = 0; row < job.Rows; row++)
+        {
+            float* from = sums + ((long)row * lanes);
+            float* to = job.Y + (row * job.YStride) + first;
+            int lane = 0;
+            for (; lane + TLanes.Width <= full; lane += TLanes.Width)
+                FinishLanes<TLanes, TVector>(job, from + lane, segmentStride, first + lane, to + lane);
+            for (; lane < full; lane++)
+                FinishLanes<LanesScalar, float>(job, from + lane, segmentStride, first + lane, to + lane);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void FinishLanes<TL, TV>(in LinearJob job, float* from, long segmentStride, int output, float* to)
+        where TL : struct, ILanes<TV>
+        where TV : unmanaged
+    {
+        TV result = job.Segments == 1 ? TL.Load(from) : Tree<TL, TV>(from, segmentStride);
+        if (job.Bias is not null)
+            result = TL.Add(result, TL.Load(job.Bias + output));
+        if (job.Add)
+            result = TL.Add(TL.Load(to), result);
+        TL.Store(to, result);
+    }
+
+    /// <summary>The balanced binary tree that an all-reduce over ranks continues.</summary>
+    private static TV Tree<TL, TV>(float* from, long stride)
+        where TL : struct, ILanes<TV>
+        where TV : unmanaged
+    {
+        TV left = TL.Add(TL.Add(TL.Load(from), TL.Load(from + stride)), TL.Add(TL.Load(from + (2 * stride)), TL.Load(from + (3 * stride))));
+        from += 4 * stride;
+        TV right = TL.Add(TL.Add(TL.Load(from), TL.Load(from + stride)), TL.Add(TL.Load(from + (2 * stride)), TL.Load(from + (3 * stride))));
+        return TL.Add(left, right);
+    }
+}

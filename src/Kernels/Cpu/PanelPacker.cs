@@ -1,0 +1,170 @@
+using Cluster.Kernels.Execution;
+
+namespace Cluster.Kernels.Cpu;
+
+/// <summary>Packs rows of checkpoint tensors into panels, over the threads of the pool, straight from the mapped file.</summary>
+internal static unsafe class PanelPacker
+{
+    private const int ColumnBlock = 512;
+
+    /// <summary>Stacks the parts along the output.</summary>
+    public static PanelMatrix Pack(CpuThreadPool pool, IReadOnlyList<HostTensor> parts, DType? type)
+    {
+        int inputs = CheckParts(parts);
+        int outputs = checked((int)parts.Sum(part => (long)part.Rows));
+        DType stored = StoredType(parts, type);
+        PanelMatrix packed = Pack(pool, parts, outputs, inputs, stored, out bool finite);
+        if (stored != DType.Float16 || finite)
+            return packed;
+
+        // The fast widening of fp16 knows finite values only.
+        packed.Dispose();
+        return Pack(pool, parts, outputs, inputs, DType.Float32, out _);
+    }
+
+    /// <summary>
+    /// The type weights are kept in: what was asked for, else the widest of the parts. fp16 is never narrowed to bf16, which
+    /// would lose three bits of every weight.
+    /// </summary>
+    internal static DType StoredType(IReadOnlyList<HostTensor> parts, DType? type)
+    {
+        bool alike = parts.All(part => part.Type == parts[0].Type);
+        DType own = alike ? parts[0].Type : DType.Float32;
+        bool losesBits = type == DType.BFloat16 && parts.Any(part => part.Type == DType.Float16);
+        DType stored = losesBits ? own : type ?? own;
+        return stored is DType.Float32 or DType.BFloat16 or DType.Float16
+            ? stored
+            : throw new ArgumentException($"Weights are kept as Float32, BFloat16 or Float16, not {stored} ({parts[0].Name}).");
+    }
+
+    private static int CheckParts(IReadOnlyList<HostTensor> parts)
+    {
+        if (parts.Count == 0)
+            throw new ArgumentException("A linear weight needs at least one tensor.");
+        foreach (HostTensor part in parts)
+        {
+            if (part.Columns != parts[0].Columns || part.Columns <= 0 || part.Rows <= 0)
+                throw new ArgumentException($"{part.Name} is [{part.Rows}, {part.Columns}]; {parts[0].Columns} columns are needed.");
+        }
+
+        return parts[0].Columns;
+    }
+
+    private static PanelMatrix Pack(CpuThreadPool pool, IReadOnlyList<HostTensor> parts, int outputs, int inputs, DType stored, out bool finite)
+    {
+        var matrix = new PanelMatrix(outputs, inputs, stored);
+        using var rows = new NativeBlock((long)outputs * sizeof(PackRow), zeroed: false);
+        var next = (PackRow*)rows.Pointer;
+        foreach (HostTensor part in parts)
+        {
+            for (int row = 0; row < part.Rows; row++)
+                *next++ = new PackRow((byte*)part.Pointer + (row * part.RowStride * part.Type.ByteSize()), part.Type);
+        }
+
+        var job = new PackJob { Rows = (PackRow*)rows.Pointer, Target = matrix.View, Stored = stored };
+        pool.Run(matrix.View.Panels, (long)outputs * inputs, &job, &PackPanel);
+        finite = job.NonFinite == 0;
+        return matrix;
+    }
+
+    private static void PackPanel(void* argument, int panel, int thread)
+    {
+        var job = (PackJob*)argument;
+        int firstRow = panel * PanelView.Width;
+        int rows = Math.Min(PanelView.Width, job->Target.Outputs - firstRow);
+        byte* target = job->Target.Panel(panel);
+        float* values = stackalloc float[ColumnBlock];
+        for (int column = 0; column < job->Target.Inputs; column += ColumnBlock)
+        {
+            int count = Math.Min(ColumnBlock, job->Target.Inputs - column);
+            for (int lane = 0; lane < PanelView.Width; lane++)
+            {
+                byte* to = target + ((long)column / 2 * PanelMatrix.PairBytes(job->Stored)) + (4 * lane);
+                if (lane < rows)
+                    PackLane(job, job->Rows[firstRow + lane], column, count, to, values);
+                else
+                    ClearLane(job->Stored, count, to);
+            }
+        }
+    }
+
+    private static void PackLane(PackJob* job, PackRow row, int column, int count, byte* to, float* values)
+    {
+        if (job->Stored == DType.Float32)
+        {
+            float* source = Widen(row, column, count, values);
+            for (int k = 0; k < count; k++)
+                ((float*)to)[16L * k] = source[k];
+            if (count % 2 != 0)
+                ((float*)to)[16L * count] = 0;
+            return;
+        }
+
+        ushort* halves = row.Type == job->Stored ? (ushort*)row.Start + column : Narrow(job->Stored, Widen(row, column, count, values), count, values);
+        uint exponents = 0;
+        for (int pair = 0; pair < count / 2; pair++)
+        {
+            uint both = halves[2 * pair] | ((uint)halves[(2 * pair) + 1] << 16);
+            ((uint*)to)[16L * pair] = both;
+
+            // An all-ones fp16 exponent carries into the sign position when its lowest bit is added.
+            exponents |= ((both & 0x7C00) + 0x0400) | (((both >> 16) & 0x7C00) + 0x0400);
+        }
+
+        if (count % 2 != 0)
+        {
+            ((uint*)to)[16L * (count / 2)] = halves[count - 1];
+            exponents |= ((uint)halves[count - 1] & 0x7C00) + 0x0400;
+        }
+
+        if (job->Stored == DType.Float16 && (exponents & 0x8000) != 0)
+            Volatile.Write(ref job->NonFinite, 1);
+    }
+
+    private static void ClearLane(DType stored, int count, byte* to)
+    {
+        int words = stored == DType.Float32 ? 2 * ((count + 1) / 2) : (count + 1) / 2;
+        for (int i = 0; i < words; i++)
+            ((uint*)to)[16L * i] = 0;
+    }
+
+    private static float* Widen(PackRow row, int column, int count, float* values)
+    {
+        switch (row.Type)
+        {
+            case DType.Float32:
+                return (float*)row.Start + column;
+            case DType.BFloat16:
+                for (int k = 0; k < count; k++)
+                    values[k] = BFloat.Widen(((ushort*)row.Start)[column + k]);
+                return values;
+            default:
+                for (int k = 0; k < count; k++)
+                    values[k] = (float)((Half*)row.Start)[column + k];
+                return values;
+        }
+    }
+
+    /// <summary>In place: the halves take the first part of the buffer, which has been read by then.</summary>
+    private static ushort* Narrow(DType stored, float* source, int count, float* values)
+    {
+        var halves = (ushort*)values;
+        for (int k = 0; k < count; k++)
+            halves[k] = stored == DType.BFloat16 ? BFloat.Narrow(source[k]) : BitConverter.HalfToUInt16Bits((Half)source[k]);
+        return halves;
+    }
+
+    private readonly struct PackRow(byte* start, DType type)
+    {
+        public readonly byte* Start = start;
+        public readonly DType Type = type;
+    }
+
+    private struct PackJob
+    {
+        public PackRow* Rows;
+        public PanelView Target;
+        public DType Stored;
+        public int NonFinite;
+    }
+}
