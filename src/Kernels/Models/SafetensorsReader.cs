@@ -50,6 +50,9 @@ public sealed class SafetensorsReader : IDisposable
     /// <summary>Sizes of a tensor, outermost first.</summary>
     public IReadOnlyList<long> Shape(string name) => Find(name).Entry.Shape;
 
+    /// <summary>Element type of a tensor as the file spells it, such as <c>BF16</c>.</summary>
+    public string TypeName(string name) => Find(name).Entry.DType;
+
     /// <summary>A matrix of exactly [rows, columns].</summary>
     /// <exception cref="CheckpointFormatException">It is missing or of another shape or of a type that is not served.</exception>
     public HostTensor Matrix(string name, int rows, int columns) => View(name, rows, columns, [rows, columns]);

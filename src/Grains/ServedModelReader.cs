@@ -1,0 +1,70 @@
+using System.Collections.Immutable;
+using System.Security.Cryptography;
+using System.Text;
+using Cluster.Contracts;
+using Cluster.Grains.Text;
+using Cluster.Kernels.Models;
+
+namespace Cluster.Grains;
+
+/// <summary>Reads what a silo must know of a checkpoint to serve it. Weights are not read, only their index.</summary>
+internal static class ServedModelReader
+{
+    /// <summary>Reads a checkpoint folder.</summary>
+    /// <param name="folder">Folder with config.json and safetensors files.</param>
+    /// <param name="name">Served name.</param>
+    /// <param name="options">max-model-len and generation-config.</param>
+    /// <param name="time">Clock of the declaration's date.</param>
+    /// <exception cref="CheckpointFormatException">A file is missing, damaged or not supported.</exception>
+    /// <exception cref="TokenizerFormatException">The tokenizer's files are damaged or not supported.</exception>
+    public static ServedModel Read(string folder, string name, ClusterOptions options, TimeProvider time)
+    {
+        ModelConfig config = ModelConfig.Load(folder);
+        (string fingerprint, long parameters) = Fingerprint(folder);
+        GenerationDefaults defaults = options.GenerationConfig == "vllm"
+            ? GenerationDefaults.Neutral
+            : GenerationDefaults.Read(folder, config.VocabularySize);
+        Tokenizer? tokenizer = Tokenizer.IsPresent(folder) ? Tokenizer.Load(folder) : null;
+        return new ServedModel
+        {
+            Description = new ModelDescription
+            {
+                Name = name,
+                Path = Path.GetFullPath(folder),
+                Fingerprint = fingerprint,
+                MaxModelLength = MaxModelLength(options.MaxModelLen, config.ContextLength),
+                Architecture = config.ModelType,
+                HasTokenizer = tokenizer is not null,
+                Created = time.GetUtcNow().ToUnixTimeSeconds(),
+                Parameters = parameters,
+            },
+            VocabularySize = config.VocabularySize,
+            EosTokens = defaults.EndTokens.IsEmpty ? [.. config.EndTokens] : defaults.EndTokens,
+            SamplingDefaults = defaults.Sampling,
+            Tokenizer = tokenizer,
+            ChatTemplate = null,
+        };
+    }
+
+    private static int MaxModelLength(int? asked, int context) => asked is { } length && (length < 1 || length > context)
+        ? throw new CheckpointFormatException("config.json", "max-model-len", $"1..{context} (the model's context)", $"{length}")
+        : asked ?? context;
+
+    // Names, types and shapes, in the order of the names: tells checkpoints apart without reading gigabytes.
+    private static (string Fingerprint, long Parameters) Fingerprint(string folder)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        hash.AppendData(File.ReadAllBytes(Path.Combine(folder, "config.json")));
+        long parameters = 0;
+        using SafetensorsReader tensors = SafetensorsReader.Open(folder);
+        foreach (string name in tensors.Names.Order(StringComparer.Ordinal))
+        {
+            IReadOnlyList<long> shape = tensors.Shape(name);
+            long elements = shape.Aggregate(1L, (product, size) => checked(product * size));
+            parameters += elements;
+            hash.AppendData(Encoding.UTF8.GetBytes($"\n{name}\n{tensors.TypeName(name)}\n{string.Join(',', shape)}"));
+        }
+
+        return (Convert.ToHexStringLower(hash.GetHashAndReset()), parameters);
+    }
+}

@@ -1,0 +1,246 @@
+using System.Diagnostics;
+using System.Runtime.CompilerServices;
+using Cluster.Contracts;
+
+namespace Cluster.Grains.Sessions;
+
+/// <summary>
+/// A session in memory: its transcript, its readers, and the run that generates while somebody reads (or always, in the
+/// background). Lives on its grain's scheduler; no member is used from elsewhere.
+/// </summary>
+internal sealed class ActiveSession
+{
+    private readonly SessionServices _services;
+    private readonly SessionJournal _journal;
+    private readonly SessionTranscript _transcript;
+    private readonly SessionTelemetry _telemetry;
+    private readonly bool _isNew;
+    private TaskCompletionSource _changed = NewSignal();
+    private CancellationTokenSource _cancellation = new();
+    private Task _run = Task.CompletedTask;
+    private Exception? _failure;
+    private long _idleSince;
+    private int _readers;
+    private bool _closed;
+
+    /// <param name="services">What sessions use.</param>
+    /// <param name="journal">The session's rows.</param>
+    /// <param name="transcript">What was emitted so far.</param>
+    /// <param name="idleSince">When it became idle, Unix milliseconds.</param>
+    /// <param name="isNew">It was accepted by this activation, so nobody has seen anything of it elsewhere.</param>
+    public ActiveSession(SessionServices services, SessionJournal journal, SessionTranscript transcript, long idleSince, bool isNew)
+    {
+        (_services, _journal, _transcript, _idleSince, _isNew) = (services, journal, transcript, idleSince, isNew);
+        _telemetry = new SessionTelemetry(services.Metrics, Accepted, services.Time, isNew);
+        if (isNew)
+            _telemetry.Accepted();
+        journal.Track(transcript, () => _idleSince, Overtake);
+    }
+
+    /// <summary>Called when nobody reads or generates and everything is written: the activation may go.</summary>
+    public required Action Settled { get; init; }
+
+    /// <summary>Called when the session was refused by all replicas before it emitted anything: its rows are to be deleted.</summary>
+    public required Action Refused { get; init; }
+
+    public AcceptRecord Accepted => _transcript.Rules.Accepted;
+
+    private bool IsRunning => !_run.IsCompleted && !_cancellation.IsCancellationRequested;
+
+    private bool IsBackground => Accepted.Request.Background;
+
+    public SessionDescription Describe()
+    {
+        SessionStatus status = _transcript.IsComplete ? SessionStatus.Finished : IsRunning ? SessionStatus.Running : SessionStatus.Paused;
+        return Accepted.Describe(status, _transcript.Events.Count, [.. Accepted.Prompts.Select(WithLogprobs)]);
+    }
+
+    /// <summary>The events from a number on; keeps the session running while it is enumerated.</summary>
+    public async IAsyncEnumerable<SessionEvent> ReadAsync(long from, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        Enter();
+        try
+        {
+            for (long next = from; ;)
+            {
+                while (next < _transcript.Events.Count)
+                    yield return _transcript.Events[(int)next++];
+                if (_transcript.IsComplete)
+                    yield break;
+                if (_failure is not null)
+                    throw Copy(_failure);
+                await _changed.Task.WaitAsync(cancellationToken);
+            }
+        }
+        finally
+        {
+            Leave();
+        }
+    }
+
+    /// <summary>Starts generating unless it already does.</summary>
+    public void EnsureRunning()
+    {
+        if (_closed || _transcript.IsComplete || IsRunning)
+            return;
+        _failure = null;
+        _cancellation = new CancellationTokenSource();
+        _run = RunAsync(_run, Activity.Current?.Context ?? default, _cancellation.Token);
+    }
+
+    /// <summary>When to look after the session again, Unix milliseconds (0: at every sweep); null when its retention is over.</summary>
+    public long? Tend()
+    {
+        if (IsBackground && !_transcript.IsComplete)
+        {
+            EnsureRunning();
+            return 0;
+        }
+
+        long retention = (long)_services.Retention.TotalMilliseconds;
+        if (_readers > 0 || IsRunning)
+            return _services.Now + retention;
+        long due = _idleSince + retention;
+        return due <= _services.Now ? null : due;
+    }
+
+    /// <summary>Ends everything: readers get the reason, sequences are freed. Rows are left alone.</summary>
+    public async Task CloseAsync(Exception reason)
+    {
+        _closed = true;
+        _failure = reason;
+        await _cancellation.CancelAsync();
+        Pulse();
+        await _run;
+    }
+
+    /// <summary>Stops generating and writes what is not written, because the activation goes.</summary>
+    public async Task SuspendAsync()
+    {
+        _closed = true;
+        await _cancellation.CancelAsync();
+        await _run;
+        await _journal.FlushAsync();
+    }
+
+    private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    private void Enter()
+    {
+        _readers++;
+        _idleSince = 0;
+        EnsureRunning();
+    }
+
+    private void Leave()
+    {
+        if (--_readers == 0 && !_closed)
+            SettleAsync().Ignore();
+    }
+
+    private async Task SettleAsync()
+    {
+        if (!IsBackground)
+        {
+            await _cancellation.CancelAsync();
+            await _run;
+        }
+
+        if (_readers > 0 || _closed)
+            return;
+        _idleSince = _services.Now;
+        _journal.MarkDirty();
+        await _journal.FlushAsync();
+        if (_readers == 0 && _run.IsCompleted && _journal.IsClean)
+            Settled();
+    }
+
+    private async Task RunAsync(Task previous, ActivityContext parent, CancellationToken cancellationToken)
+    {
+        await previous;
+        if (cancellationToken.IsCancellationRequested || _transcript.IsComplete)
+            return;
+        _telemetry.BeginRun(parent);
+        Exception? failure = null;
+        try
+        {
+            await NewGeneration().RunAsync(cancellationToken);
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            // Paused, cancelled or moving.
+        }
+        catch (Exception e)
+        {
+            failure = e;
+        }
+
+        _telemetry.EndRun(_transcript, failure);
+        if (_transcript.IsComplete)
+            Finish();
+        else if (failure is not null)
+            Fail(failure);
+    }
+
+    private SessionGeneration NewGeneration() =>
+        new(_transcript, _telemetry, _services.Replicas, _services.Grains, _services.Options.Value, _services.Time, _services.Logger)
+        {
+            Progressed = Progress,
+        };
+
+    private void Progress(int tokens)
+    {
+        _journal.AddTokens(tokens);
+        Pulse();
+    }
+
+    private void Finish()
+    {
+        _telemetry.Finished(_transcript);
+        if (_closed)
+            return;
+        if (_readers == 0)
+            SettleAsync().Ignore();
+        else
+            _journal.MarkDirty();
+    }
+
+    private void Fail(Exception failure)
+    {
+        _failure = failure;
+        Pulse();
+        if (failure is RequestRejectedException rejection && _isNew && _transcript.TokenCount == 0 && !_closed
+            && !(IsBackground && rejection.Reason == RejectionReason.Overloaded))
+        {
+            _closed = true;
+            Refused();
+        }
+    }
+
+    private void Overtake()
+    {
+        CloseAsync(new EnumerationAbortedException($"Session {Accepted.SessionId} goes on in another activation.")).Ignore();
+        Settled();
+    }
+
+    private void Pulse()
+    {
+        TaskCompletionSource changed = _changed;
+        _changed = NewSignal();
+        changed.SetResult();
+    }
+
+    private PromptDescription WithLogprobs(PromptDescription prompt, int index) => prompt with
+    {
+        Logprobs = [.. _transcript.PromptScores(index).Select(_transcript.Rules.Spelling.Spell)],
+    };
+
+    // Each reader gets an exception of its own: one object thrown twice loses its stack and its owner.
+    private static Exception Copy(Exception failure) => failure switch
+    {
+        RequestRejectedException rejection => new RequestRejectedException(
+            rejection.Reason, rejection.Message, rejection.Parameter, rejection.RetryAfterSeconds),
+        EnumerationAbortedException aborted => new EnumerationAbortedException(aborted.Message),
+        _ => new InvalidOperationException($"The generation failed: {failure.GetType().Name}: {failure.Message}"),
+    };
+}
