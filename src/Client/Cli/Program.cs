@@ -1,1 +1,3 @@
-Console.WriteLine("cluster");
+using Cluster.Cli;
+
+return await ClusterCommand.RunAsync(args, CliHost.ForProcess());
