@@ -18,12 +18,11 @@ internal static class TrainCommand
         var batch = new Option<int>("--batch-tokens") { DefaultValueFactory = _ => 4096 };
         var sequence = new Option<int>("--sequence") { DefaultValueFactory = _ => 256 };
         var rate = new Option<float>("--learning-rate") { DefaultValueFactory = _ => 2e-3f };
-        var dropout = new Option<double>("--dropout") { DefaultValueFactory = _ => 0 };
         var threads = new Option<int>("--threads") { DefaultValueFactory = _ => Environment.ProcessorCount };
         var resume = new Option<bool>("--resume") { Description = "Continue from the work folder's checkpoint" };
         var command = new Command("train", "Trains the bundled target model.")
         {
-            text, output, work, minutes, vocabulary, batch, sequence, rate, dropout, threads, resume,
+            text, output, work, minutes, vocabulary, batch, sequence, rate, threads, resume,
         };
         command.SetAction(arguments =>
         {
@@ -34,7 +33,7 @@ internal static class TrainCommand
             var run = new TrainingRun(
                 new TrainingOptions(
                     arguments.GetValue(minutes), arguments.GetValue(batch), arguments.GetValue(sequence), arguments.GetValue(rate),
-                    arguments.GetValue(dropout), Seed: 1, CheckpointMinutes: 3, arguments.GetValue(work)!, arguments.GetValue(output)!),
+                    Seed: 1, CheckpointMinutes: 3, arguments.GetValue(work)!, arguments.GetValue(output)!),
                 model, learned, corpus);
             if (arguments.GetValue(resume))
                 run.Resume();

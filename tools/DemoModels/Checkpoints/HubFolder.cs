@@ -147,4 +147,18 @@ internal static class HubFolder
 
     private static IEnumerable<NamedTensor> Weights(TrainableDecoder model) => model.Parameters.Select(
         pair => new NamedTensor(pair.Key, pair.Value.shape, pair.Value.data<float>().ToArray()));
+
+    /// <summary>Reads back a model that <see cref="Write"/> wrote.</summary>
+    public static TrainableDecoder Read(string folder)
+    {
+        using JsonDocument config = JsonDocument.Parse(File.ReadAllText(Path.Combine(folder, "config.json")));
+        int Number(string key) => config.RootElement.GetProperty(key).GetInt32();
+        var shape = new ModelShape(
+            Number("vocab_size"), Number("hidden_size"), Number("num_hidden_layers"), Number("num_attention_heads"),
+            Number("num_key_value_heads"), Number("head_dim"), Number("intermediate_size"), Number("max_position_embeddings"));
+        var model = new TrainableDecoder(shape, seed: 0);
+        foreach (NamedTensor tensor in TensorFile.Read(Path.Combine(folder, "model.safetensors"), out _).Values)
+            model.Load(tensor);
+        return model;
+    }
 }

@@ -9,9 +9,9 @@ internal sealed class TokenStream
     private int _document;
     private int _offset;
 
-    public TokenStream(IEnumerable<Document> documents, BytePairVocabulary vocabulary, int seed)
+    public TokenStream(IEnumerable<List<int>> documents, int seed)
     {
-        _documents = [.. documents.Select(document => Corpus.Encode(document, vocabulary))];
+        _documents = [.. documents];
         _seed = seed;
         Epoch = -1;
         NextEpoch();

@@ -12,7 +12,7 @@ internal sealed record ModelShape(
     public static ModelShape Target(int vocabulary) => new(vocabulary, 256, 8, 8, 4, 32, 704);
 
     /// <summary>The bundled draft: about 1 M parameters in 12 narrow layers.</summary>
-    public static ModelShape Draft(int vocabulary) => new(vocabulary, 80, 12, 5, 1, 16, 208);
+    public static ModelShape Draft(int vocabulary) => new(vocabulary, 80, 12, 3, 1, 32, 208);
 
     public int QueryRows => Heads * HeadDim;
 

@@ -56,7 +56,7 @@ internal sealed class TrainableDecoder : IDisposable
     }
 
     /// <summary>Logits [rows, length, vocabulary] (bf16 values) of token ids [rows, length].</summary>
-    public Tensor Forward(Tensor ids, Past? past = null, double dropout = 0)
+    public Tensor Forward(Tensor ids, Past? past = null)
     {
         long start = past?.Length ?? 0;
         Tensor cosines = _cosines.narrow(0, start, ids.shape[1]), sines = _sines.narrow(0, start, ids.shape[1]);
@@ -64,8 +64,8 @@ internal sealed class TrainableDecoder : IDisposable
         for (int i = 0; i < _layers.Count; i++)
         {
             Tensor attention = Attention(_layers[i], Normalise(hidden, _layers[i].InputNorm), cosines, sines, past, i);
-            hidden = hidden + Drop(attention, dropout);
-            hidden = hidden + Drop(Mlp(_layers[i], Normalise(hidden, _layers[i].MlpNorm)), dropout);
+            hidden = hidden + attention;
+            hidden = hidden + Mlp(_layers[i], Normalise(hidden, _layers[i].MlpNorm));
         }
         return Linear(Normalise(hidden, _finalNorm), _embedding);
     }
@@ -126,8 +126,6 @@ internal sealed class TrainableDecoder : IDisposable
     }
 
     private static Tensor Linear(Tensor input, Tensor weight) => F.linear(input, weight.to(ScalarType.BFloat16));
-
-    private static Tensor Drop(Tensor values, double dropout) => dropout > 0 ? F.dropout(values, dropout) : values;
 
     private static (Tensor Cosines, Tensor Sines) RotaryTables(ModelShape shape)
     {

@@ -6,9 +6,13 @@ using static TorchSharp.torch;
 
 namespace Cluster.DemoModels.Training;
 
-/// <summary>AdamW (arXiv 1711.05101) in one pass over each weight, with its moments in plain arrays so that a run can resume.</summary>
-internal sealed class AdamW(Dictionary<string, Tensor> parameters)
+/// <summary>
+/// Muon for the matrices of the layers (momentum made orthogonal by Newton-Schulz steps: Jordan et al. 2024; step size matched to
+/// AdamW's as in arXiv 2502.16982), AdamW (arXiv 1711.05101) for embedding and norms. Moments are plain arrays, so that a run can resume.
+/// </summary>
+internal sealed class Optimizer(Dictionary<string, Tensor> parameters, Dictionary<string, float[]> gradients)
 {
+    private const float Momentum = 0.95f;
     private const float Beta1 = 0.9f, Beta2 = 0.95f, Epsilon = 1e-8f, WeightDecay = 0.1f, MaxNorm = 1f;
 
     private readonly Dictionary<string, (float[] First, float[] Second)> _moments = parameters.ToDictionary(
@@ -17,11 +21,11 @@ internal sealed class AdamW(Dictionary<string, Tensor> parameters)
     /// <summary>Steps taken.</summary>
     public int Steps { get; set; }
 
-    /// <summary>Applies the gradients, clipped to norm 1, and clears them. Returns their norm before clipping.</summary>
+    /// <summary>Applies the gradients, clipped to norm 1. Returns their norm before clipping.</summary>
     public double Step(float rate)
     {
         Steps++;
-        double norm = Math.Sqrt(parameters.Values.Sum(tensor => SquaredNorm(Floats(tensor.grad!))));
+        double norm = Math.Sqrt(gradients.Values.Sum(values => SquaredNorm(values)));
         float clip = norm > MaxNorm ? (float)(MaxNorm / norm) : 1f;
         float correction1 = 1 - MathF.Pow(Beta1, Steps), correction2 = 1 - MathF.Pow(Beta2, Steps);
         foreach ((string name, Tensor tensor) in parameters)
@@ -29,8 +33,10 @@ internal sealed class AdamW(Dictionary<string, Tensor> parameters)
             // Matrices decay; norm scales do not.
             float keep = tensor.dim() > 1 ? 1 - rate * WeightDecay : 1;
             (float[] first, float[] second) = _moments[name];
-            Update(Floats(tensor), Floats(tensor.grad!), first, second, clip, keep, rate / correction1, correction2);
-            tensor.grad!.zero_();
+            if (tensor.dim() > 1 && name.StartsWith("model.layers.", StringComparison.Ordinal))
+                UpdateOrthogonal(tensor, gradients[name], first, keep, rate);
+            else
+                Update(Floats(tensor), gradients[name], first, second, clip, keep, rate / correction1, correction2);
         }
         return norm;
     }
@@ -67,6 +73,35 @@ internal sealed class AdamW(Dictionary<string, Tensor> parameters)
         for (; i < values.Length; i++)
             total += values[i] * values[i];
         return total;
+    }
+
+    private static void UpdateOrthogonal(Tensor weights, float[] gradient, float[] momentum, float keep, float rate)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable grad = no_grad();
+        var direction = new float[gradient.Length];
+        for (int i = 0; i < gradient.Length; i++)
+        {
+            momentum[i] += (gradient[i] - momentum[i]) * (1 - Momentum);
+            direction[i] = momentum[i] + (gradient[i] - momentum[i]) * (1 - Momentum);   // Nesterov's look ahead
+        }
+        long rows = weights.shape[0], columns = weights.shape[1];
+        Tensor update = Orthogonal(tensor(direction, rows, columns)) * (rate * 0.2 * Math.Sqrt(Math.Max(rows, columns)));
+        weights.mul_(keep).sub_(update);
+    }
+
+    /// <summary>Five Newton-Schulz steps towards the nearest matrix of equal singular values, in bf16.</summary>
+    private static Tensor Orthogonal(Tensor matrix)
+    {
+        bool tall = matrix.shape[0] > matrix.shape[1];
+        Tensor x = (matrix / (matrix.norm() + 1e-12)).to(ScalarType.BFloat16);
+        x = tall ? x.t().contiguous() : x;
+        for (int i = 0; i < 5; i++)
+        {
+            Tensor gram = x.mm(x.t());
+            x = x * 3.4445 + (gram * -4.7750 + gram.mm(gram) * 2.0315).mm(x);
+        }
+        return (tall ? x.t() : x).to(ScalarType.Float32);
     }
 
     private static void Update(

@@ -1,0 +1,62 @@
+using System.Runtime.InteropServices;
+using Cluster.Kernels.Execution;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Cluster.Kernels.Torch;
+
+/// <summary>Tensors from host memory; all that is returned lives until it is disposed, whatever scope is open.</summary>
+internal static class TorchTensors
+{
+    public static ScalarType ScalarTypeOf(DType type) => type switch
+    {
+        DType.Float32 => ScalarType.Float32,
+        DType.BFloat16 => ScalarType.BFloat16,
+        DType.Float16 => ScalarType.Float16,
+        DType.Int32 => ScalarType.Int32,
+        _ => throw new ArgumentException($"libtorch has no type for {type}."),
+    };
+
+    /// <summary>Checkpoint tensors stacked by rows, rounded to a stored type where one is asked for, widened to fp32.</summary>
+    /// <param name="parts">Tensors of equal width.</param>
+    /// <param name="type">Stored type; null keeps each part's own.</param>
+    /// <param name="device">Where the result lies.</param>
+    /// <param name="shape">Shape of the result.</param>
+    public static Tensor FromHost(IReadOnlyList<HostTensor> parts, DType? type, Device device, params long[] shape)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        List<Tensor> stacked = [];
+        foreach (HostTensor part in parts)
+        {
+            Tensor rows = empty(part.Rows, part.Columns, ScalarType.Float32);
+            for (int row = 0; row < part.Rows; row++)
+                part.ReadRow(row, Floats(rows).Slice(row * part.Columns, part.Columns));
+            stacked.Add(type is { } wanted && wanted != part.Type ? rows.to(ScalarTypeOf(wanted)).to(ScalarType.Float32) : rows);
+        }
+        Tensor whole = stacked.Count == 1 ? stacked[0] : cat(stacked);
+        return whole.reshape(shape).to(device).alias().DetachFromDisposeScope();
+    }
+
+    /// <summary>A fp32 matrix.</summary>
+    public static Tensor FromValues(ReadOnlySpan<float> values, long rows, long columns, Device device)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Tensor host = empty(rows, columns, ScalarType.Float32);
+        values.CopyTo(Floats(host));
+        return host.to(device).alias().DetachFromDisposeScope();
+    }
+
+    /// <summary>int64 indices.</summary>
+    public static Tensor Indices(ReadOnlySpan<int> values, Device device)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Tensor host = empty(values.Length, ScalarType.Int64);
+        Span<long> wide = MemoryMarshal.Cast<byte, long>(host.bytes);
+        for (int i = 0; i < values.Length; i++)
+            wide[i] = values[i];
+        return host.to(device).alias().DetachFromDisposeScope();
+    }
+
+    /// <summary>The values of a contiguous fp32 tensor in host memory.</summary>
+    public static Span<float> Floats(Tensor tensor) => MemoryMarshal.Cast<byte, float>(tensor.bytes);
+}
