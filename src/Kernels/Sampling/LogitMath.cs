@@ -47,20 +47,21 @@ internal static class LogitMath
     /// <summary>Sum of exp(logit - max) over the logits at or above <paramref name="floor"/>.</summary>
     public static double SumExp(ReadOnlySpan<float> logits, float max, float floor)
     {
-        Vector256<double> lower = Vector256<double>.Zero, upper = Vector256<double>.Zero;
+        // In double precision: the single-precision exponential of the runtime gives 1.0000001 for 0, enough to move the
+        // border of a top-p set.
+        Vector256<double> sum = Vector256<double>.Zero, shift = Vector256.Create((double)max);
+        Vector256<double> lowest = Vector256.Create((double)floor);
         int i = 0;
         for (; i <= logits.Length - Width; i += Width)
         {
-            Vector256<float> values = Vector256.Create(logits.Slice(i, Width));
-            Vector256<float> weights = Vector256.Exp(values - Vector256.Create(max)) & Vector256.GreaterThanOrEqual(values, Vector256.Create(floor));
-            (Vector256<double> low, Vector256<double> high) = Vector256.Widen(weights);
-            lower += low;
-            upper += high;
+            (Vector256<double> low, Vector256<double> high) = Vector256.Widen(Vector256.Create(logits.Slice(i, Width)));
+            sum += Vector256.Exp(low - shift) & Vector256.GreaterThanOrEqual(low, lowest);
+            sum += Vector256.Exp(high - shift) & Vector256.GreaterThanOrEqual(high, lowest);
         }
-        double sum = Vector256.Sum(lower + upper);
+        double total = Vector256.Sum(sum);
         for (; i < logits.Length; i++)
-            sum += logits[i] >= floor ? Math.Exp(logits[i] - max) : 0;
-        return sum;
+            total += logits[i] >= floor ? Math.Exp((double)logits[i] - max) : 0;
+        return total;
     }
 
     /// <summary>scaled[i] = logits[i] / temperature.</summary>

@@ -54,7 +54,8 @@ internal sealed class TopTokens
     private ReadOnlySpan<ulong> Shrink(int kept, int count)
     {
         Span<ulong> keys = _keys.AsSpan(0, kept);
-        keys.Sort((a, b) => b.CompareTo(a));
+        keys.Sort();
+        keys.Reverse();
         return keys[..Math.Min(kept, count)];
     }
 }
