@@ -8,19 +8,25 @@ internal static class JsonFile
 {
     private static readonly JsonDocumentOptions Strict = new() { MaxDepth = 32, AllowDuplicateProperties = false };
 
-    /// <summary>Parses a file of at most <paramref name="limit"/> bytes.</summary>
+    /// <summary>Parses a file of at most <paramref name="limit"/> bytes and makes something of its root.</summary>
     /// <exception cref="CheckpointFormatException">It is missing, too long or not JSON.</exception>
-    public static JsonDocument Read(string path, int limit)
+    public static T Read<T>(string path, int limit, Func<JsonElement, T> make)
     {
         string name = Path.GetFileName(path);
         byte[] bytes = ReadBytes(path, name, limit);
         try
         {
-            return JsonDocument.Parse(bytes.AsMemory(StartsWithMark(bytes) ? 3 : 0), Strict);
+            using JsonDocument document = JsonDocument.Parse(bytes.AsMemory(StartsWithMark(bytes) ? 3 : 0), Strict);
+            return make(document.RootElement);
         }
         catch (JsonException e)
         {
             throw new CheckpointFormatException(name, $"line {(e.LineNumber ?? 0) + 1}", "JSON with unique keys", Line(bytes, (int)(e.LineNumber ?? 0)), e);
+        }
+        // Bytes that are not UTF-8 and escapes of half a surrogate pair show when a string is read.
+        catch (InvalidOperationException e)
+        {
+            throw new CheckpointFormatException(name, "text", "valid Unicode", e.Message, e);
         }
     }
 

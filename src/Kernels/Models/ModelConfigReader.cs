@@ -14,13 +14,13 @@ internal static class ModelConfigReader
     private const int MaxPositions = 1 << 27;
 
     /// <summary>Reads and checks a file.</summary>
-    public static ModelConfig Read(string path)
+    public static ModelConfig Read(string path) => JsonFile.Read(path, MaxFileBytes, element => Read(Path.GetFileName(path), element));
+
+    private static ModelConfig Read(string file, JsonElement element)
     {
-        using JsonDocument document = JsonFile.Read(path, MaxFileBytes);
-        string file = Path.GetFileName(path);
-        if (document.RootElement.ValueKind != JsonValueKind.Object)
-            throw new CheckpointFormatException(file, "file", "a JSON object", document.RootElement.ValueKind.ToString());
-        var root = new ConfigSection(file, "", document.RootElement);
+        if (element.ValueKind != JsonValueKind.Object)
+            throw new CheckpointFormatException(file, "file", "a JSON object", element.ValueKind.ToString());
+        var root = new ConfigSection(file, "", element);
         ModelFamily family = FindFamily(root);
         RefuseUnserved(root);
         return Build(root, family);

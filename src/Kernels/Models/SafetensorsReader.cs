@@ -32,7 +32,7 @@ public sealed class SafetensorsReader : IDisposable
             return OpenFile(single);
         if (!File.Exists(index))
             throw new CheckpointFormatException(folder, "weights", $"{SingleFile} or {IndexFile}", "neither");
-        return Build(reader => reader.AddShards(folder, ReadIndex(index)));
+        return Build(reader => reader.AddShards(folder, JsonFile.Read(index, MaxIndexBytes, ReadIndex)));
     }
 
     /// <summary>Opens one file.</summary>
@@ -88,11 +88,9 @@ public sealed class SafetensorsReader : IDisposable
         }
     }
 
-    private static Dictionary<string, string> ReadIndex(string path)
+    private static Dictionary<string, string> ReadIndex(JsonElement root)
     {
-        using JsonDocument document = JsonFile.Read(path, MaxIndexBytes);
-        if (document.RootElement.ValueKind != JsonValueKind.Object || !document.RootElement.TryGetProperty("weight_map", out JsonElement map)
-            || map.ValueKind != JsonValueKind.Object)
+        if (root.ValueKind != JsonValueKind.Object || !root.TryGetProperty("weight_map", out JsonElement map) || map.ValueKind != JsonValueKind.Object)
             throw new CheckpointFormatException(IndexFile, "weight_map", "a JSON object", "missing or another type");
         var index = new Dictionary<string, string>(StringComparer.Ordinal);
         foreach (JsonProperty entry in map.EnumerateObject())

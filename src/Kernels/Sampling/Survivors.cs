@@ -6,6 +6,8 @@ namespace Cluster.Kernels.Sampling;
 /// </summary>
 internal readonly record struct Survivors(float Floor, int LastTied)
 {
+    private const int FirstLook = 256;
+
     /// <summary>Whether a token survives.</summary>
     public bool Contains(float logit, int token) => logit > Floor || (logit == Floor && token <= LastTied);
 
@@ -32,23 +34,47 @@ internal readonly record struct Survivors(float Floor, int LastTied)
         return parameters.TopP < 1 ? survivors.Reach(scaled, max, parameters.TopP, top) : survivors;
     }
 
-    // Looks at the best 256 tokens first: they hold nearly all of the probability of a trained model.
+    // The best 256 tokens hold nearly all of the probability of a trained model; a flat distribution needs a second look.
     private Survivors Reach(ReadOnlySpan<float> scaled, float max, double share, TopTokens top)
     {
         double wanted = share * LogitMath.SumExp(scaled, max, Floor);
-        for (int count = 256; ; count = (int)Math.Min(8L * count, scaled.Length))
+        ReadOnlySpan<ulong> best = top.Best(scaled, FirstLook, Floor);
+        if (Cut(best, max, wanted, 0) is { } border)
+            return border;
+        return best.Length < FirstLook ? this : ReachByBuckets(scaled, max, wanted, top);
+    }
+
+    // Sums probability by distance from the greatest logit; only the bucket in which the share is reached is sorted.
+    private Survivors ReachByBuckets(ReadOnlySpan<float> scaled, float max, double wanted, TopTokens top)
+    {
+        Span<double> mass = stackalloc double[TopTokens.Buckets];
+        mass.Clear();
+        foreach (float logit in scaled)
         {
-            ReadOnlySpan<ulong> best = top.Best(scaled, count, Floor);
-            double before = 0;      // probability mass of all better tokens
-            for (int i = 0; i < best.Length; i++)
-            {
-                if (i > 0 && before >= wanted)
-                    return new Survivors(TokenKey.Logit(best[i - 1]), TokenKey.Token(best[i - 1]));
-                before += Math.Exp((double)TokenKey.Logit(best[i]) - max);
-            }
-            if (best.Length < count || count >= scaled.Length)
-                return this;
+            if (logit >= Floor)
+                mass[TopTokens.BucketOf(logit, max)] += Math.Exp((double)logit - max);
         }
+        double before = 0;
+        for (int bucket = 0; bucket < mass.Length; before += mass[bucket++])
+        {
+            if (before + mass[bucket] < wanted)
+                continue;
+            if (Cut(top.InBucket(scaled, max, bucket, Floor), max, wanted, before) is { } border)
+                return border;
+        }
+        return this;
+    }
+
+    // The last token before the share is reached; null if all of them together do not exceed it. Best first.
+    private static Survivors? Cut(ReadOnlySpan<ulong> keys, float max, double wanted, double sum)
+    {
+        foreach (ulong key in keys)
+        {
+            sum += Math.Exp((double)TokenKey.Logit(key) - max);
+            if (sum >= wanted)
+                return new Survivors(TokenKey.Logit(key), TokenKey.Token(key));
+        }
+        return null;
     }
 
     private static float AtLeast(double value)

@@ -5,7 +5,14 @@ namespace Cluster.Kernels.Sampling;
 /// <summary>Finds the best n of a row of logits without sorting the row. One object per device thread; its memory is reused.</summary>
 internal sealed class TopTokens
 {
+    /// <summary>Buckets of <see cref="BucketOf"/>.</summary>
+    public const int Buckets = 2048;
+
+    private const float BucketsPerUnit = 64;
     private ulong[] _keys = new ulong[256];
+
+    /// <summary>Distance of a logit from the greatest one in steps of 1/64; what is further than 32 shares the last bucket.</summary>
+    public static int BucketOf(float logit, float max) => (int)Math.Min((max - logit) * BucketsPerUnit, Buckets - 1);
 
     /// <summary>
     /// The best <paramref name="count"/> finite logits at or above <paramref name="floor"/>, best first, as
@@ -38,6 +45,20 @@ internal sealed class TopTokens
                 Add(logits[token], token, count, room, ref kept, ref floor);
         }
         return Shrink(kept, count);
+    }
+
+    /// <summary>All logits of one bucket at or above <paramref name="floor"/>, best first. Valid until the next call.</summary>
+    public ReadOnlySpan<ulong> InBucket(ReadOnlySpan<float> logits, float max, int bucket, float floor)
+    {
+        if (_keys.Length < logits.Length)
+            _keys = new ulong[logits.Length];
+        int kept = 0;
+        for (int token = 0; token < logits.Length; token++)
+        {
+            if (logits[token] >= floor && BucketOf(logits[token], max) == bucket)
+                _keys[kept++] = TokenKey.Of(logits[token], token);
+        }
+        return Shrink(kept, kept);
     }
 
     private void Add(float logit, int token, int count, int room, ref int kept, ref float floor)

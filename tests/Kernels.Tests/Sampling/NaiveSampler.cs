@@ -76,7 +76,7 @@ internal static class NaiveSampler
         double wanted = topP * weights.Sum();
         double[] kept = [.. logits.Select(_ => double.NegativeInfinity)];
         double before = 0;
-        foreach (int token in Enumerable.Range(0, logits.Length).OrderByDescending(i => weights[i]).ThenBy(i => i))
+        foreach (int token in Enumerable.Range(0, logits.Length).OrderByDescending(i => logits[i]).ThenBy(i => i))
         {
             if (before >= wanted)
                 break;
