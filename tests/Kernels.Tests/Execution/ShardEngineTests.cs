@@ -4,6 +4,7 @@ using Cluster.Kernels.Models;
 using Cluster.Kernels.Sampling;
 using Cluster.Kernels.Tests.Models;
 using Cluster.TestKit;
+using Cluster.TestKit.Processes;
 
 namespace Cluster.Kernels.Tests.Execution;
 

@@ -1,4 +1,5 @@
 using Cluster.TestKit;
+using Cluster.TestKit.Processes;
 
 namespace Cluster.Kernels.Tests.Models;
 

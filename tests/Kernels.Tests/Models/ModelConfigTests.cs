@@ -2,6 +2,7 @@ using System.Text.Json.Nodes;
 using Cluster.Kernels.Execution;
 using Cluster.Kernels.Models;
 using Cluster.TestKit;
+using Cluster.TestKit.Processes;
 using CsCheck;
 
 namespace Cluster.Kernels.Tests.Models;

@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using Cluster.Kernels.Models;
 using Cluster.TestKit;
+using Cluster.TestKit.Processes;
 
 namespace Cluster.Kernels.Tests.Models;
 

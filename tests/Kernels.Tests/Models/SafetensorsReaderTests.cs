@@ -3,6 +3,7 @@ using System.Text;
 using Cluster.Kernels.Execution;
 using Cluster.Kernels.Models;
 using Cluster.TestKit;
+using Cluster.TestKit.Processes;
 using CsCheck;
 
 namespace Cluster.Kernels.Tests.Models;
