@@ -31,6 +31,9 @@ public enum FaultKind
 
     /// <summary>An event is left out.</summary>
     Gap,
+
+    /// <summary>A resume starts over from the first event.</summary>
+    Repeat,
 }
 
 /// <summary>A fault of one connection after so many events.</summary>
@@ -162,6 +165,8 @@ internal sealed class FakeEdge : IAsyncDisposable
     private async Task StreamAsync(HttpContext context, string id, JsonNode body, bool chat, int from)
     {
         Fault? fault = Faults.TryDequeue(out Fault? next) ? next : EveryFault;
+        if (fault?.Kind == FaultKind.Repeat)
+            from = 0;
         if (fault?.Kind == FaultKind.Overloaded)
         {
             context.Response.Headers.RetryAfter = "7";

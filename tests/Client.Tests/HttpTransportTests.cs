@@ -63,6 +63,15 @@ public sealed class HttpTransportTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task RepeatedEvents_AreDropped()
+    {
+        _edge.Faults.Enqueue(new Fault(FaultKind.Cut, 3));
+        _edge.Faults.Enqueue(new Fault(FaultKind.Repeat));
+        List<SessionEvent> events = await _client.StreamAsync(Request(choices: 2), Token).ToListAsync(Token);
+        Assert.Equal(Enumerable.Range(0, 11), events.Select(item => (int)item.SequenceNumber));
+    }
+
+    [Fact]
     public async Task LossBeforeTheFirstEvent_PostsAgainUnderTheSameName()
     {
         _edge.Faults.Enqueue(new Fault(FaultKind.Cut, 0));

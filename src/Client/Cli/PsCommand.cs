@@ -21,11 +21,7 @@ internal sealed class PsCommand : Command
         (_host, _connection) = (host, connection);
         Add(_json);
         Add(_watch);
-        _watch.Validators.Add(result =>
-        {
-            if (result.Tokens.Count > 0 && result.GetValueOrDefault<double?>() is not (>= 0.1 and <= 3600))
-                result.AddError("--watch takes 0.1 to 3600 seconds.");
-        });
+        _watch.Check(seconds => seconds is null or (>= 0.1 and <= 3600), "0.1 to 3600 seconds");
         SetAction(RunAsync);
     }
 

@@ -46,10 +46,10 @@ internal sealed class BenchServeCommand : Command
         AtLeast(_prefixLength, 0);
         AtLeast(_vocabulary, 1);
         AtLeast(_warmups, 0);
-        Check(_concurrency, value => value is null or >= 1, "at least 1");
-        Check(_rate, value => value > 0, "more than 0");
-        Check(_burstiness, value => value > 0, "more than 0");
-        Check(_rangeRatio, value => value is >= 0 and <= 1, "0..1");
+        _concurrency.Check(value => value is null or >= 1, "at least 1");
+        _rate.Check(value => value > 0, "more than 0");
+        _burstiness.Check(value => value > 0, "more than 0");
+        _rangeRatio.Check(value => value is >= 0 and <= 1, "0..1");
         SetAction(RunAsync);
     }
 
@@ -126,13 +126,5 @@ internal sealed class BenchServeCommand : Command
         return 0;
     }
 
-    private static void AtLeast(Option<int> option, int least) => Check(option, value => value >= least, $"at least {least}");
-
-    private static void Check<T>(Option<T> option, Predicate<T?> accepts, string what) => option.Validators.Add(result =>
-    {
-        if (result.Errors.Any() || result.Tokens.Count == 0)
-            return;
-        if (!accepts(result.GetValueOrDefault<T>()))
-            result.AddError($"{option.Name} must be {what}; it is {result.Tokens[0].Value}.");
-    });
+    private static void AtLeast(Option<int> option, int least) => option.Check(value => value >= least, $"at least {least}");
 }
