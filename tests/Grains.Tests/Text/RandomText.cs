@@ -9,7 +9,7 @@ internal static class RandomText
     [
         " ", "  ", "\n", "\r\n", "\t", " the", "Hello", "'s", "'LL", "12345", "3.14", "don't", "é", "e\u0301", "ß", "日本語", "한국어", "Привет",
         "مرحبا", "नमस्ते", "👍🏽", "👨‍👩‍👧", "𝕳𝖊", "𠀀", "\u200D", "\uFEFF", "\u00A0", "\u3000", "<", "<|", "|>", "</s", "<s", "_", "__init__", "{}", "()", "\0", "\u007F",
-        "▁", "ĠG", "\uFFFD", "#", "!!!!!!", "aaaaaaa",
+        "▁", "ĠG", "\uFFFD", "\uFFFE", "#", "!!!!!!", "aaaaaaa",
     ];
 
     private static readonly Gen<string> Character = CsCheck.Gen.Int[1, 0x10FFFF]

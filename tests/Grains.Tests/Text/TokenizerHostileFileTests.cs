@@ -106,7 +106,7 @@ public class TokenizerHostileFileTests
             foreach ((int at, byte value) in changes)
                 damaged[at] = value;
             LoadOrRefuse(new TokenizerFiles { TokenizerJson = damaged });
-        }, iter: 3000, threads: 1);
+        }, iter: 1000, threads: 1);
     }
 
     [Fact]
@@ -122,7 +122,7 @@ public class TokenizerHostileFileTests
             foreach ((int at, byte value) in changes)
                 damaged[at] = value;
             LoadOrRefuse(new TokenizerFiles { SentencePiece = damaged });
-        }, iter: 2000, threads: 1);
+        }, iter: 1000, threads: 1);
         for (int length = 0; length < small.Length; length += 7)
             LoadOrRefuse(new TokenizerFiles { SentencePiece = small[..length] });
     }

@@ -31,7 +31,8 @@ public class TokenizerPropertyTests
         RandomText.Gen.Sample(text =>
         {
             int[] ids = tokenizer.Encode(text, addSpecialTokens: false);
-            return tokenizer.Decode(ids, skipSpecialTokens: false) == text.Normalize(System.Text.NormalizationForm.FormC);
+            string composed = string.Join('\uFFFE', text.Split('\uFFFE').Select(part => part.Normalize()));
+            return tokenizer.Decode(ids, skipSpecialTokens: false) == composed;
         }, iter: 300, threads: 1);
     }
 

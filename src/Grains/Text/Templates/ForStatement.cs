@@ -5,6 +5,9 @@ internal sealed class ForStatement(
     int line, AssignmentTarget target, Expression iterable, Expression? filter, Statement body, Statement? otherwise, bool recursive)
     : Statement(line)
 {
+    // A round makes a scope, which costs more than an expression.
+    private const int StepsPerRound = 4;
+
     protected override Flow Run(RenderContext context)
     {
         RunLoop(context, iterable.Evaluate(context), depth: 1);
@@ -24,6 +27,7 @@ internal sealed class ForStatement(
 
         for (loop.Index = 0; loop.Index < items.Count; loop.Index++)
         {
+            context.Budget.Step(StepsPerRound);
             context.Scope = new Scope(outer);
             target.Assign(context, items[loop.Index]);
             context.Scope.Set("loop", loop);

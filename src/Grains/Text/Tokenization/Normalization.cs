@@ -5,6 +5,8 @@ namespace Cluster.Grains.Text.Tokenization;
 /// <summary>The normaliser of a tokenizer: a chain of text rewrites, read from tokenizer.json's <c>normalizer</c>.</summary>
 internal sealed class Normalization
 {
+    private const char Noncharacter = '\uFFFE';
+
     private readonly List<Func<string, string>> _steps = [];
 
     /// <summary>Changes nothing.</summary>
@@ -83,6 +85,11 @@ internal sealed class Normalization
         // With InvariantGlobalization the platform normalises nothing and says nothing: wrong tokens instead of an error.
         if ("e\u0301".Normalize(NormalizationForm.FormC) != "\u00E9")
             throw type.Refuse("needs Unicode data (ICU), which this process runs without");
-        _steps.Add(text => Ascii.IsValid(text) ? text : text.Normalize(form));
+        _steps.Add(text => Ascii.IsValid(text) ? text : Normalize(text, form));
     }
+
+    // .NET refuses to normalise U+FFFE, which composes with nothing: what stands between is normalised alone.
+    private static string Normalize(string text, NormalizationForm form) => text.Contains(Noncharacter)
+        ? string.Join(Noncharacter, text.Split(Noncharacter).Select(part => part.Normalize(form)))
+        : text.Normalize(form);
 }
