@@ -6,20 +6,27 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
     private static void Score<TFormat>(ref Work work, int chunk, int first, int end)
         where TFormat : struct, IPanelFormat
     {
-        bool aligned = work.Job->BlockSize % PanelView.Width == 0;
+        AttentionJob* job = work.Job;
+        bool aligned = job->BlockSize % PanelView.Width == 0;
+        (int block, int offset) = Math.DivRem(first, job->BlockSize);
         int key = first;
         while (key < end)
         {
-            int groupStart = key - (key % work.Job->BlockSize % PanelView.Width);
+            int groupStart = key - (offset % PanelView.Width);
             int streams = 0;
             do
             {
-                (int block, int offset) = Math.DivRem(key, work.Job->BlockSize);
-                (int group, int lane) = Math.DivRem(offset, PanelView.Width);
-                byte* keys = work.Job->KeyGroup(work.Blocks[block], work.Head, group);
+                byte* keys = job->KeyGroup(work.Blocks[block], work.Head, offset / PanelView.Width);
                 for (int i = 0; i < PanelView.Width; i += TLanes.Width)
                     work.Streams[streams++] = keys + (4 * i);
-                key += Math.Min(PanelView.Width - lane, work.Job->BlockSize - offset);
+                int step = Math.Min(PanelView.Width - (offset % PanelView.Width), job->BlockSize - offset);
+                key += step;
+                offset += step;
+                if (offset == job->BlockSize)
+                {
+                    block++;
+                    offset = 0;
+                }
             }
             while (aligned && key < end);
             ScoreGroups<TFormat>(ref work, groupStart - chunk, streams);
@@ -30,13 +37,20 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
         where TFormat : struct, IPanelFormat
     {
         for (int query = 0; query < work.Count; query++)
-            new Span<float>(work.Score(query) + at, streams * TLanes.Width).Clear();
+        {
+            float* scores = work.Score(query) + at;
+            for (int i = 0; i < streams; i++)
+                TLanes.Store(scores + (i * TLanes.Width), default);
+        }
+
+        var piece = new TilePiece(0, work.Job->HeadDim / 2);
         var tile = new Tile
         {
             Rows = work.Count,
             X = work.Queries,
             XStride = work.Width,
-            Pairs = work.Job->HeadDim / 2,
+            Pieces = &piece,
+            PieceCount = 1,
             Odd = work.Job->HeadDim % 2 != 0,
             Sums = work.Score(0) + at,
             SumStride = ScoreStride,
@@ -44,25 +58,32 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
         PanelTile<TLanes, TVector, TFormat>.Accumulate(tile, work.Streams, streams);
     }
 
-    /// <summary>Turns a query's scores into weights e^(score - maximum) and shrinks what was summed under a smaller maximum.</summary>
-    private static void Weigh(ref Work work, int query, int chunk)
+    /// <summary>
+    /// Turns a query's scores of keys [first, end) into weights e^(score - maximum), 0 for keys it does not see, and shrinks
+    /// what was summed under a smaller maximum. Lanes that hold no key of the tile would only add zeros: they are left out.
+    /// </summary>
+    private static void Weigh(ref Work work, int query, int chunk, int first, int end)
     {
+        int low = (first - chunk) & -PanelView.Width;
+        int high = (end - chunk + PanelView.Width - 1) & -PanelView.Width;
         float* scores = work.Score(query);
-        int first = Math.Clamp(work.Starts[query] - chunk, 0, ChunkKeys);
-        int end = Math.Clamp(work.Ends[query] - chunk, 0, ChunkKeys);
-        if (first >= end)
+        int ownFirst = Math.Max(work.Starts[query] - chunk, low);
+        int ownEnd = Math.Min(work.Ends[query] - chunk, high);
+        if (ownFirst >= ownEnd)
         {
-            new Span<float>(scores, ChunkKeys).Clear();
+            new Span<float>(scores + low, high - low).Clear();
             return;
         }
 
-        new Span<float>(scores, first).Fill(float.NegativeInfinity);
-        new Span<float>(scores + end, ChunkKeys - end).Fill(float.NegativeInfinity);
+        for (int i = low; i < ownFirst; i++)
+            scores[i] = float.NegativeInfinity;
+        for (int i = ownEnd; i < high; i++)
+            scores[i] = float.NegativeInfinity;
         float before = work.Maxima[query];
-        float maximum = Maximum(scores, before);
+        float maximum = Maximum(scores, low, high, before);
         float shrink = LaneMath<LanesScalar, float>.Exp(before - maximum);
         work.Maxima[query] = maximum;
-        work.Totals[query] = MathF.FusedMultiplyAdd(work.Totals[query], shrink, Exponentiate(scores, maximum));
+        work.Totals[query] = MathF.FusedMultiplyAdd(work.Totals[query], shrink, Exponentiate(scores, low, high, maximum));
 
         // Adding +0 turns -0 into +0: whether keys of weight 0 were added before (other rows of the tile see them) leaves no trace.
         float* output = work.Output(query);
@@ -71,32 +92,27 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
             TLanes.Store(output + i, TLanes.Fma(TLanes.Load(output + i), factor, default));
     }
 
-    private static float Maximum(float* scores, float before)
+    private static float Maximum(float* scores, int low, int high, float before)
     {
-        float* lanes = stackalloc float[PanelView.Width];
         TVector maximum = TLanes.Broadcast(before);
-        for (int i = 0; i < ChunkKeys; i += TLanes.Width)
+        for (int i = low; i < high; i += TLanes.Width)
         {
             TVector score = TLanes.Load(scores + i);
             maximum = TLanes.SelectGreater(score, maximum, score, maximum);
         }
 
-        TLanes.Store(lanes, maximum);
-        float result = lanes[0];
-        for (int i = 1; i < TLanes.Width; i++)
-            result = lanes[i] > result ? lanes[i] : result;
-        return result;
+        return TLanes.Largest(maximum);
     }
 
     /// <summary>Replaces scores by weights and returns their sum: 16 lanes, then a binary tree.</summary>
-    private static float Exponentiate(float* scores, float maximum)
+    private static float Exponentiate(float* scores, int low, int high, float maximum)
     {
         float* lanes = stackalloc float[PanelView.Width];
         TVector shift = TLanes.Broadcast(maximum);
         for (int lane = 0; lane < PanelView.Width; lane += TLanes.Width)
         {
             TVector sum = default;
-            for (int i = lane; i < ChunkKeys; i += PanelView.Width)
+            for (int i = low + lane; i < high; i += PanelView.Width)
             {
                 TVector weight = LaneMath<TLanes, TVector>.Exp(TLanes.Subtract(TLanes.Load(scores + i), shift));
                 TLanes.Store(scores + i, weight);
@@ -106,39 +122,58 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
             TLanes.Store(lanes + lane, sum);
         }
 
-        return RowKernels<TLanes, TVector>.LaneTree(lanes);
+        return TLanes.Sum16(lanes);
     }
 
-    /// <summary>outputs += weights * values for keys [first, end), block by block.</summary>
+    /// <summary>outputs += weights * values for keys [first, end): one tile over the pieces of blocks.</summary>
     private static void AddValues<TFormat>(ref Work work, int chunk, int first, int end)
         where TFormat : struct, IPanelFormat
     {
-        // A bf16 pair begins at an even slot; the key before the first has weight 0.
-        int key = TFormat.PairBytes == BFloat16Panel.PairBytes ? first & ~1 : first;
-        while (key < end)
-        {
-            (int block, int offset) = Math.DivRem(key, work.Job->BlockSize);
-            int count = Math.Min(work.Job->BlockSize - offset, end - key);
-            byte* values = work.Job->ValueHead(work.Blocks[block], work.Head) + (offset * (TFormat.PairBytes / 2));
-            int streams = 0;
-            for (int group = 0; group < work.Job->ValueGroups; group++, values += work.Job->ValueGroupBytes)
-            {
-                for (int i = 0; i < PanelView.Width; i += TLanes.Width)
-                    work.Streams[streams++] = values + (4 * i);
-            }
+        AttentionJob* job = work.Job;
+        bool even = job->BlockSize % 2 == 0;
 
-            var tile = new Tile
+        // Pairs begin at an even slot; the key before the first has weight 0. Blocks of odd size go one by one.
+        int start = even ? first & ~1 : first;
+        (int block, int offset) = Math.DivRem(start, job->BlockSize);
+        for (int key = start; key < end;)
+        {
+            int from = key, pieces = 0;
+            byte* values = job->ValueHead(work.Blocks[block], work.Head) + (offset * (TFormat.PairBytes / 2));
+            do
             {
-                Rows = work.Count,
-                X = work.Score(0) + (key - chunk),
-                XStride = ScoreStride,
-                Pairs = count / 2,
-                Odd = count % 2 != 0,
-                Sums = work.Outputs,
-                SumStride = work.Width,
-            };
-            PanelTile<TLanes, TVector, TFormat>.Accumulate(tile, work.Streams, streams);
-            key += count;
+                int count = Math.Min(job->BlockSize - offset, end - key);
+                byte* at = job->ValueHead(work.Blocks[block], work.Head) + (offset * (TFormat.PairBytes / 2));
+                work.Pieces[pieces++] = new TilePiece(at - values, count / 2);
+                key += count;
+                block++;
+                offset = 0;
+            }
+            while (even && key < end);
+            AddPieces<TFormat>(ref work, values, from - chunk, pieces, (key - from) % 2 != 0);
         }
+    }
+
+    private static void AddPieces<TFormat>(ref Work work, byte* values, int at, int pieces, bool odd)
+        where TFormat : struct, IPanelFormat
+    {
+        int streams = 0;
+        for (int group = 0; group < work.Job->ValueGroups; group++, values += work.Job->ValueGroupBytes)
+        {
+            for (int i = 0; i < PanelView.Width; i += TLanes.Width)
+                work.Streams[streams++] = values + (4 * i);
+        }
+
+        var tile = new Tile
+        {
+            Rows = work.Count,
+            X = work.Score(0) + at,
+            XStride = ScoreStride,
+            Pieces = work.Pieces,
+            PieceCount = pieces,
+            Odd = odd,
+            Sums = work.Outputs,
+            SumStride = work.Width,
+        };
+        PanelTile<TLanes, TVector, TFormat>.Accumulate(tile, work.Streams, streams);
     }
 }

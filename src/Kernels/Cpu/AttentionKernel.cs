@@ -3,7 +3,7 @@ using Cluster.Kernels.Execution;
 namespace Cluster.Kernels.Cpu;
 
 /// <summary>
-/// Causal attention over paged keys, returning output and log-sum-exp. Online softmax over chunks of 64 keys whose
+/// Causal attention over paged keys, returning output and log-sum-exp. Online softmax over chunks of 128 keys whose
 /// boundaries are absolute positions, so a query's arithmetic depends on its own key range only: the same bits in decode,
 /// whole and chunked prefill. A task is a tile of rows of one sequence times one KV head: its query heads and rows share
 /// every load of K and V.
@@ -12,7 +12,7 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
     where TLanes : struct, ILanes<TVector>
     where TVector : unmanaged
 {
-    private const int ChunkKeys = 64;
+    private const int ChunkKeys = 128;
 
     // With a block size that is no multiple of 16, a group of 16 slots may reach over either end of the chunk.
     private const int ScoreStride = PanelView.Width + ChunkKeys + PanelView.Width;
@@ -22,7 +22,7 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
 
     /// <summary>Bytes each thread needs.</summary>
     public static long ScratchBytes(int queries, int headDim) =>
-        4L * queries * ((2 * Padded(headDim)) + ScoreStride + 4) + (sizeof(void*) * MaxStreams(headDim));
+        4L * queries * ((2 * Padded(headDim)) + ScoreStride + 4) + (sizeof(void*) * MaxStreams(headDim)) + (sizeof(TilePiece) * ChunkKeys);
 
     private static int Padded(int headDim) => (headDim + PanelView.Width - 1) / PanelView.Width * PanelView.Width;
 
@@ -79,7 +79,7 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
         int end = Math.Min(work.End, chunk + ChunkKeys);
         Score<TFormat>(ref work, chunk, first, end);
         for (int query = 0; query < work.Count; query++)
-            Weigh(ref work, query, chunk);
+            Weigh(ref work, query, chunk, first, end);
 
         AddValues<TFormat>(ref work, chunk, first, end);
     }
@@ -119,6 +119,7 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
         /// <summary>Head elements, padded to 16.</summary>
         public readonly int Width;
         public readonly byte** Streams;
+        public readonly TilePiece* Pieces;
         public readonly float* Queries;
         public readonly float* Outputs;
         public readonly float* Scores;
@@ -138,7 +139,8 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
             Count = tile.Count * job->Group;
             Width = Padded(job->HeadDim);
             Streams = (byte**)scratch;
-            Queries = (float*)(scratch + (sizeof(void*) * MaxStreams(job->HeadDim)));
+            Pieces = (TilePiece*)(scratch + (sizeof(void*) * MaxStreams(job->HeadDim)));
+            Queries = (float*)(Pieces + ChunkKeys);
             Outputs = Queries + (Count * Width);
             Scores = Outputs + (Count * Width);
             Maxima = Scores + (Count * ScoreStride);

@@ -33,6 +33,12 @@ internal unsafe interface ILanes<TVector>
     /// <summary>left > right ? whenTrue : whenFalse; false where either is NaN.</summary>
     static abstract TVector SelectGreater(TVector left, TVector right, TVector whenTrue, TVector whenFalse);
 
+    /// <summary>Sum of 16 lanes as a binary tree: lane i with i + 8, then + 4, + 2, + 1.</summary>
+    static abstract float Sum16(float* lanes);
+
+    /// <summary>The largest lane.</summary>
+    static abstract float Largest(TVector value);
+
     /// <summary>2^n for lanes that hold 1.5 * 2^23 + n, -126 &lt;= n &lt;= 127.</summary>
     static abstract TVector PowerOfTwo(TVector shifted);
 

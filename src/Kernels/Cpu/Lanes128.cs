@@ -40,6 +40,27 @@ internal unsafe struct Lanes128 : ILanes<Vector128<float>>
         Vector128.ConditionalSelect(Vector128.GreaterThan(left, right), whenTrue, whenFalse);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Sum16(float* lanes) => Sum4(
+        (Vector128.Load(lanes) + Vector128.Load(lanes + 8)) + (Vector128.Load(lanes + 4) + Vector128.Load(lanes + 12)));
+
+    /// <summary>The last two levels of the tree.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Sum4(Vector128<float> value)
+    {
+        Vector128<float> pairs = value + Vector128.Shuffle(value, Vector128.Create(2, 3, 0, 1));
+        return pairs.ToScalar() + pairs.GetElement(1);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Largest(Vector128<float> value)
+    {
+        Vector128<float> other = Vector128.Shuffle(value, Vector128.Create(2, 3, 0, 1));
+        Vector128<float> pairs = Vector128.ConditionalSelect(Vector128.GreaterThan(value, other), value, other);
+        float first = pairs.ToScalar(), second = pairs.GetElement(1);
+        return first > second ? first : second;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> PowerOfTwo(Vector128<float> shifted) => 
         ((shifted.AsInt32() + Vector128.Create(127)) << 23).AsSingle();
 

@@ -40,6 +40,17 @@ internal unsafe struct Lanes256 : ILanes<Vector256<float>>
         Vector256.ConditionalSelect(Vector256.GreaterThan(left, right), whenTrue, whenFalse);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Sum16(float* lanes)
+    {
+        Vector256<float> half = Vector256.Load(lanes) + Vector256.Load(lanes + 8);
+        return Lanes128.Sum4(half.GetLower() + half.GetUpper());
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Largest(Vector256<float> value) => Lanes128.Largest(
+        Vector128.ConditionalSelect(Vector128.GreaterThan(value.GetLower(), value.GetUpper()), value.GetLower(), value.GetUpper()));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> PowerOfTwo(Vector256<float> shifted) => 
         ((shifted.AsInt32() + Vector256.Create(127)) << 23).AsSingle();
 

@@ -40,6 +40,21 @@ internal unsafe struct Lanes512 : ILanes<Vector512<float>>
         Vector512.ConditionalSelect(Vector512.GreaterThan(left, right), whenTrue, whenFalse);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Sum16(float* lanes)
+    {
+        Vector512<float> all = Vector512.Load(lanes);
+        Vector256<float> half = all.GetLower() + all.GetUpper();
+        return Lanes128.Sum4(half.GetLower() + half.GetUpper());
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Largest(Vector512<float> value)
+    {
+        Vector256<float> half = Vector256.ConditionalSelect(Vector256.GreaterThan(value.GetLower(), value.GetUpper()), value.GetLower(), value.GetUpper());
+        return Lanes256.Largest(half);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> PowerOfTwo(Vector512<float> shifted) => 
         ((shifted.AsInt32() + Vector512.Create(127)) << 23).AsSingle();
 

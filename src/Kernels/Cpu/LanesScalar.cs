@@ -36,6 +36,22 @@ internal unsafe struct LanesScalar : ILanes<float>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float SelectGreater(float left, float right, float whenTrue, float whenFalse) => left > right ? whenTrue : whenFalse;
 
+    public static float Sum16(float* lanes)
+    {
+        float* sums = stackalloc float[16];
+        Buffer.MemoryCopy(lanes, sums, 64, 64);
+        for (int half = 8; half > 0; half /= 2)
+        {
+            for (int i = 0; i < half; i++)
+                sums[i] += sums[i + half];
+        }
+
+        return sums[0];
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Largest(float value) => value;
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float PowerOfTwo(float shifted) => BitConverter.Int32BitsToSingle((BitConverter.SingleToInt32Bits(shifted) + 127) << 23);
 

@@ -126,7 +126,9 @@ internal static unsafe class PanelLinear<TLanes, TVector>
                 int next = end - pair > blockPairs ? pair + blockPairs : end;
                 int whole = Math.Min(next, wholePairs);
                 Tile tile = TileAt<TFormat>(job, vector, vectors, pair);
-                tile.Pairs = whole - pair;
+                var piece = new TilePiece(0, whole - pair);
+                tile.Pieces = &piece;
+                tile.PieceCount = 1;
                 tile.Odd = next > whole;
                 Pass<TFormat>(ref tile, job, sums + ((long)segment * job.Rows * lanes));
                 pair = next;

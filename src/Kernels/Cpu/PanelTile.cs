@@ -62,36 +62,43 @@ internal static unsafe partial class PanelTile<TLanes, TVector, TFormat>
     {
         byte* w0 = tile.Panels0, w1 = tile.Panels1, w2 = tile.Panels2, w3 = tile.Panels3;
         float* x0 = tile.X;
-        TVector s00 = tile.Load<TLanes, TVector>(0, 0);
-        TVector s01 = tile.Load<TLanes, TVector>(0, 1);
-        TVector s02 = tile.Load<TLanes, TVector>(0, 2);
-        TVector s03 = tile.Load<TLanes, TVector>(0, 3);
+        float* y0 = tile.Sums;
+        long v1 = tile.SumLane(1, TLanes.Width), v2 = tile.SumLane(2, TLanes.Width), v3 = tile.SumLane(3, TLanes.Width);
+        TVector s00 = TLanes.Load(y0), s01 = TLanes.Load(y0 + v1), s02 = TLanes.Load(y0 + v2), s03 = TLanes.Load(y0 + v3);
         long k = 0;
-        for (long end = 2L * tile.Pairs; k < end; k += 2)
+        for (int piece = 0; piece < tile.PieceCount; piece++)
         {
-            TVector even0 = TFormat.Even<TLanes, TVector>(w0);
-            TVector even1 = TFormat.Even<TLanes, TVector>(w1);
-            TVector even2 = TFormat.Even<TLanes, TVector>(w2);
-            TVector even3 = TFormat.Even<TLanes, TVector>(w3);
-            TVector evenX0 = TLanes.Broadcast(x0[k]);
-            s00 = TLanes.Fma(even0, evenX0, s00);
-            s01 = TLanes.Fma(even1, evenX0, s01);
-            s02 = TLanes.Fma(even2, evenX0, s02);
-            s03 = TLanes.Fma(even3, evenX0, s03);
+            long offset = tile.Pieces[piece].Offset;
+            w0 = tile.Panels0 + offset;
+            w1 = tile.Panels1 + offset;
+            w2 = tile.Panels2 + offset;
+            w3 = tile.Panels3 + offset;
+            for (long end = k + (2L * tile.Pieces[piece].Pairs); k < end; k += 2)
+            {
+                TVector even0 = TFormat.Even<TLanes, TVector>(w0);
+                TVector even1 = TFormat.Even<TLanes, TVector>(w1);
+                TVector even2 = TFormat.Even<TLanes, TVector>(w2);
+                TVector even3 = TFormat.Even<TLanes, TVector>(w3);
+                TVector evenX0 = TLanes.Broadcast(x0[k]);
+                s00 = TLanes.Fma(even0, evenX0, s00);
+                s01 = TLanes.Fma(even1, evenX0, s01);
+                s02 = TLanes.Fma(even2, evenX0, s02);
+                s03 = TLanes.Fma(even3, evenX0, s03);
 
-            TVector odd0 = TFormat.Odd<TLanes, TVector>(w0);
-            TVector odd1 = TFormat.Odd<TLanes, TVector>(w1);
-            TVector odd2 = TFormat.Odd<TLanes, TVector>(w2);
-            TVector odd3 = TFormat.Odd<TLanes, TVector>(w3);
-            TVector oddX0 = TLanes.Broadcast(x0[k + 1]);
-            s00 = TLanes.Fma(odd0, oddX0, s00);
-            s01 = TLanes.Fma(odd1, oddX0, s01);
-            s02 = TLanes.Fma(odd2, oddX0, s02);
-            s03 = TLanes.Fma(odd3, oddX0, s03);
-            w0 += TFormat.PairBytes;
-            w1 += TFormat.PairBytes;
-            w2 += TFormat.PairBytes;
-            w3 += TFormat.PairBytes;
+                TVector odd0 = TFormat.Odd<TLanes, TVector>(w0);
+                TVector odd1 = TFormat.Odd<TLanes, TVector>(w1);
+                TVector odd2 = TFormat.Odd<TLanes, TVector>(w2);
+                TVector odd3 = TFormat.Odd<TLanes, TVector>(w3);
+                TVector oddX0 = TLanes.Broadcast(x0[k + 1]);
+                s00 = TLanes.Fma(odd0, oddX0, s00);
+                s01 = TLanes.Fma(odd1, oddX0, s01);
+                s02 = TLanes.Fma(odd2, oddX0, s02);
+                s03 = TLanes.Fma(odd3, oddX0, s03);
+                w0 += TFormat.PairBytes;
+                w1 += TFormat.PairBytes;
+                w2 += TFormat.PairBytes;
+                w3 += TFormat.PairBytes;
+            }
         }
 
         if (tile.Odd)
@@ -106,62 +113,65 @@ internal static unsafe partial class PanelTile<TLanes, TVector, TFormat>
             s03 = TLanes.Fma(last3, TLanes.Broadcast(x0[k]), s03);
         }
 
-        tile.Store<TLanes, TVector>(0, 0, s00);
-        tile.Store<TLanes, TVector>(0, 1, s01);
-        tile.Store<TLanes, TVector>(0, 2, s02);
-        tile.Store<TLanes, TVector>(0, 3, s03);
+        TLanes.Store(y0, s00);
+        TLanes.Store(y0 + v1, s01);
+        TLanes.Store(y0 + v2, s02);
+        TLanes.Store(y0 + v3, s03);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows2(in Tile tile)
     {
         byte* w0 = tile.Panels0, w1 = tile.Panels1, w2 = tile.Panels2, w3 = tile.Panels3;
-        float* x0 = tile.X;
-        float* x1 = tile.Row(1);
-        TVector s00 = tile.Load<TLanes, TVector>(0, 0);
-        TVector s01 = tile.Load<TLanes, TVector>(0, 1);
-        TVector s02 = tile.Load<TLanes, TVector>(0, 2);
-        TVector s03 = tile.Load<TLanes, TVector>(0, 3);
-        TVector s10 = tile.Load<TLanes, TVector>(1, 0);
-        TVector s11 = tile.Load<TLanes, TVector>(1, 1);
-        TVector s12 = tile.Load<TLanes, TVector>(1, 2);
-        TVector s13 = tile.Load<TLanes, TVector>(1, 3);
+        float* x0 = tile.X, x1 = tile.Row(1);
+        float* y0 = tile.Sums, y1 = tile.SumRow(1);
+        long v1 = tile.SumLane(1, TLanes.Width), v2 = tile.SumLane(2, TLanes.Width), v3 = tile.SumLane(3, TLanes.Width);
+        TVector s00 = TLanes.Load(y0), s01 = TLanes.Load(y0 + v1), s02 = TLanes.Load(y0 + v2), s03 = TLanes.Load(y0 + v3);
+        TVector s10 = TLanes.Load(y1), s11 = TLanes.Load(y1 + v1), s12 = TLanes.Load(y1 + v2), s13 = TLanes.Load(y1 + v3);
         long k = 0;
-        for (long end = 2L * tile.Pairs; k < end; k += 2)
+        for (int piece = 0; piece < tile.PieceCount; piece++)
         {
-            TVector even0 = TFormat.Even<TLanes, TVector>(w0);
-            TVector even1 = TFormat.Even<TLanes, TVector>(w1);
-            TVector even2 = TFormat.Even<TLanes, TVector>(w2);
-            TVector even3 = TFormat.Even<TLanes, TVector>(w3);
-            TVector evenX0 = TLanes.Broadcast(x0[k]);
-            s00 = TLanes.Fma(even0, evenX0, s00);
-            s01 = TLanes.Fma(even1, evenX0, s01);
-            s02 = TLanes.Fma(even2, evenX0, s02);
-            s03 = TLanes.Fma(even3, evenX0, s03);
-            TVector evenX1 = TLanes.Broadcast(x1[k]);
-            s10 = TLanes.Fma(even0, evenX1, s10);
-            s11 = TLanes.Fma(even1, evenX1, s11);
-            s12 = TLanes.Fma(even2, evenX1, s12);
-            s13 = TLanes.Fma(even3, evenX1, s13);
+            long offset = tile.Pieces[piece].Offset;
+            w0 = tile.Panels0 + offset;
+            w1 = tile.Panels1 + offset;
+            w2 = tile.Panels2 + offset;
+            w3 = tile.Panels3 + offset;
+            for (long end = k + (2L * tile.Pieces[piece].Pairs); k < end; k += 2)
+            {
+                TVector even0 = TFormat.Even<TLanes, TVector>(w0);
+                TVector even1 = TFormat.Even<TLanes, TVector>(w1);
+                TVector even2 = TFormat.Even<TLanes, TVector>(w2);
+                TVector even3 = TFormat.Even<TLanes, TVector>(w3);
+                TVector evenX0 = TLanes.Broadcast(x0[k]);
+                s00 = TLanes.Fma(even0, evenX0, s00);
+                s01 = TLanes.Fma(even1, evenX0, s01);
+                s02 = TLanes.Fma(even2, evenX0, s02);
+                s03 = TLanes.Fma(even3, evenX0, s03);
+                TVector evenX1 = TLanes.Broadcast(x1[k]);
+                s10 = TLanes.Fma(even0, evenX1, s10);
+                s11 = TLanes.Fma(even1, evenX1, s11);
+                s12 = TLanes.Fma(even2, evenX1, s12);
+                s13 = TLanes.Fma(even3, evenX1, s13);
 
-            TVector odd0 = TFormat.Odd<TLanes, TVector>(w0);
-            TVector odd1 = TFormat.Odd<TLanes, TVector>(w1);
-            TVector odd2 = TFormat.Odd<TLanes, TVector>(w2);
-            TVector odd3 = TFormat.Odd<TLanes, TVector>(w3);
-            TVector oddX0 = TLanes.Broadcast(x0[k + 1]);
-            s00 = TLanes.Fma(odd0, oddX0, s00);
-            s01 = TLanes.Fma(odd1, oddX0, s01);
-            s02 = TLanes.Fma(odd2, oddX0, s02);
-            s03 = TLanes.Fma(odd3, oddX0, s03);
-            TVector oddX1 = TLanes.Broadcast(x1[k + 1]);
-            s10 = TLanes.Fma(odd0, oddX1, s10);
-            s11 = TLanes.Fma(odd1, oddX1, s11);
-            s12 = TLanes.Fma(odd2, oddX1, s12);
-            s13 = TLanes.Fma(odd3, oddX1, s13);
-            w0 += TFormat.PairBytes;
-            w1 += TFormat.PairBytes;
-            w2 += TFormat.PairBytes;
-            w3 += TFormat.PairBytes;
+                TVector odd0 = TFormat.Odd<TLanes, TVector>(w0);
+                TVector odd1 = TFormat.Odd<TLanes, TVector>(w1);
+                TVector odd2 = TFormat.Odd<TLanes, TVector>(w2);
+                TVector odd3 = TFormat.Odd<TLanes, TVector>(w3);
+                TVector oddX0 = TLanes.Broadcast(x0[k + 1]);
+                s00 = TLanes.Fma(odd0, oddX0, s00);
+                s01 = TLanes.Fma(odd1, oddX0, s01);
+                s02 = TLanes.Fma(odd2, oddX0, s02);
+                s03 = TLanes.Fma(odd3, oddX0, s03);
+                TVector oddX1 = TLanes.Broadcast(x1[k + 1]);
+                s10 = TLanes.Fma(odd0, oddX1, s10);
+                s11 = TLanes.Fma(odd1, oddX1, s11);
+                s12 = TLanes.Fma(odd2, oddX1, s12);
+                s13 = TLanes.Fma(odd3, oddX1, s13);
+                w0 += TFormat.PairBytes;
+                w1 += TFormat.PairBytes;
+                w2 += TFormat.PairBytes;
+                w3 += TFormat.PairBytes;
+            }
         }
 
         if (tile.Odd)
@@ -180,13 +190,13 @@ internal static unsafe partial class PanelTile<TLanes, TVector, TFormat>
             s13 = TLanes.Fma(last3, TLanes.Broadcast(x1[k]), s13);
         }
 
-        tile.Store<TLanes, TVector>(0, 0, s00);
-        tile.Store<TLanes, TVector>(0, 1, s01);
-        tile.Store<TLanes, TVector>(0, 2, s02);
-        tile.Store<TLanes, TVector>(0, 3, s03);
-        tile.Store<TLanes, TVector>(1, 0, s10);
-        tile.Store<TLanes, TVector>(1, 1, s11);
-        tile.Store<TLanes, TVector>(1, 2, s12);
-        tile.Store<TLanes, TVector>(1, 3, s13);
+        TLanes.Store(y0, s00);
+        TLanes.Store(y0 + v1, s01);
+        TLanes.Store(y0 + v2, s02);
+        TLanes.Store(y0 + v3, s03);
+        TLanes.Store(y1, s10);
+        TLanes.Store(y1 + v1, s11);
+        TLanes.Store(y1 + v2, s12);
+        TLanes.Store(y1 + v3, s13);
     }
 }

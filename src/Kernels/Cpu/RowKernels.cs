@@ -107,19 +107,7 @@ internal static unsafe class RowKernels<TLanes, TVector>
 
         for (int i = whole; i < width; i++)
             lanes[i - whole] = MathF.FusedMultiplyAdd(x[i], x[i], lanes[i - whole]);
-        return LaneTree(lanes);
-    }
-
-    /// <summary>Sum of 16 lanes: i with i + 8, then + 4, + 2, + 1.</summary>
-    public static float LaneTree(float* lanes)
-    {
-        for (int half = SumLanes / 2; half > 0; half /= 2)
-        {
-            for (int i = 0; i < half; i++)
-                lanes[i] += lanes[i + half];
-        }
-
-        return lanes[0];
+        return TLanes.Sum16(lanes);
     }
 
     private static (int First, int End) Rows(RowJob* job, int chunk) =>

@@ -2,6 +2,11 @@ using System.Runtime.CompilerServices;
 
 namespace Cluster.Kernels.Cpu;
 
+/// <summary>Pairs of k that lie one after the other in memory.</summary>
+/// <param name="Offset">Bytes from the tile's first piece, the same for every vector.</param>
+/// <param name="Pairs">Number of pairs.</param>
+internal readonly record struct TilePiece(long Offset, int Pairs);
+
 /// <summary>Arguments of one register tile.</summary>
 internal unsafe struct Tile
 {
@@ -20,10 +25,13 @@ internal unsafe struct Tile
     /// <summary>Floats between rows of inputs.</summary>
     public long XStride;
 
-    /// <summary>Pairs of k.</summary>
-    public int Pairs;
+    /// <summary>Where the pairs lie, by ascending k.</summary>
+    public TilePiece* Pieces;
 
-    /// <summary>Whether a single k follows the pairs.</summary>
+    /// <summary>Number of pieces.</summary>
+    public int PieceCount;
+
+    /// <summary>Whether a single k follows the last pair.</summary>
     public bool Odd;
 
     /// <summary>First row's first sum.</summary>
@@ -42,20 +50,15 @@ internal unsafe struct Tile
         Panels3 = streams[Math.Min(3, count - 1)];
     }
 
+    /// <summary>Inputs of a row; a row out of use is the last one again.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly float* Row(int row) => X + (Math.Min(row, Rows - 1) * XStride);
 
+    /// <summary>Sums of a row.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public readonly TVector Load<TLanes, TVector>(int row, int vector)
-        where TLanes : struct, ILanes<TVector>
-        where TVector : unmanaged => TLanes.Load(Sum(row, vector, TLanes.Width));
+    public readonly float* SumRow(int row) => Sums + (Math.Min(row, Rows - 1) * SumStride);
 
+    /// <summary>First lane of a vector.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public readonly void Store<TLanes, TVector>(int row, int vector, TVector value)
-        where TLanes : struct, ILanes<TVector>
-        where TVector : unmanaged => TLanes.Store(Sum(row, vector, TLanes.Width), value);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private readonly float* Sum(int row, int vector, int width) =>
-        Sums + (Math.Min(row, Rows - 1) * SumStride) + (Math.Min(vector, Vectors - 1) * width);
+    public readonly long SumLane(int vector, int width) => Math.Min(vector, Vectors - 1) * width;
 }

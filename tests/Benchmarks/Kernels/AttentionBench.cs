@@ -1,0 +1,84 @@
+using Cluster.Kernels.Cpu;
+using Cluster.Kernels.Execution;
+
+namespace Cluster.Benchmarks.Kernels;
+
+/// <summary>The last rows of one long sequence over shuffled blocks; several layers in turn, so that no cache holds the next one.</summary>
+internal sealed class AttentionBench : IDisposable
+{
+    private const long RotatedBytes = 200L << 20;
+    private const int BlockSize = 16;
+    private static readonly QkvLayout Layout = new(32, 8, 64);
+    private readonly CpuOps _ops;
+    private readonly KvCache _cache;
+    private readonly DeviceBatch _batch;
+    private readonly DeviceBuffer _qkv;
+    private readonly DeviceBuffer _output;
+    private readonly DeviceBuffer _logSumExp;
+    private int _layer;
+
+    public AttentionBench(int threads, DType type, int rows, int keys)
+    {
+        _ops = new CpuOps(new DeviceId("cpu", 0), threads, CpuPaths.Best);
+        Name = $"{type} {rows} x {keys}";
+        Bytes = 2L * keys * Layout.KvWidth * type.ByteSize();
+        Flops = 4.0 * rows * (keys - (rows / 2)) * Layout.QueryWidth;
+        int layers = Math.Clamp((int)(RotatedBytes / Bytes), 1, 8);
+        _cache = _ops.AllocateKvCache(new KvCacheShape(layers, keys / BlockSize, BlockSize, Layout.KvHeads, Layout.HeadDim, type));
+        int[] blocks = [.. Enumerable.Range(0, keys / BlockSize)];
+        new Random(1).Shuffle(blocks);
+        _qkv = _ops.Allocate(keys, Layout.Width);
+        var random = new Random(2);
+        var row = new float[Layout.Width];
+        for (int i = 0; i < keys; i++)
+        {
+            for (int d = 0; d < row.Length; d++)
+                row[d] = random.NextSingle() - 0.5f;
+            _ops.WriteRow(_qkv, i, row);
+        }
+
+        DeviceBatch all = _ops.Prepare(Step(0, keys, blocks));
+        for (int layer = 0; layer < layers; layer++)
+            _ops.StoreKv(all, _qkv, Layout, _cache, layer);
+        _output = _ops.Allocate(rows, Layout.QueryWidth);
+        _logSumExp = _ops.Allocate(rows, Layout.QueryHeads);
+        _batch = _ops.Prepare(Step(keys - rows, rows, blocks));
+    }
+
+    public string Name { get; }
+
+    /// <summary>Keys and values read once.</summary>
+    public long Bytes { get; }
+
+    public double Flops { get; }
+
+    public void Run()
+    {
+        _ops.Attention(_batch, _qkv, Layout, _cache, _layer, KeyRange.All, _output, _logSumExp);
+        _layer = (_layer + 1) % _cache.Shape.Layers;
+    }
+
+    public void Dispose()
+    {
+        _cache.Dispose();
+        _qkv.Dispose();
+        _output.Dispose();
+        _logSumExp.Dispose();
+        _ops.Dispose();
+    }
+
+    private static ForwardBatch Step(int first, int rows, int[] blocks) => new()
+    {
+        Rows = rows,
+        Sequences = 1,
+        TokenIds = new int[rows],
+        Positions = [.. Enumerable.Range(first, rows)],
+        SlotMapping = [.. Enumerable.Range(first, rows).Select(position => (blocks[position / BlockSize] * BlockSize) + (position % BlockSize))],
+        RowStarts = [0, rows],
+        ContextLengths = [first + rows],
+        BlockTable = blocks,
+        BlockStarts = [0, blocks.Length],
+        LogitRows = [],
+        Logits = [],
+    };
+}

@@ -1,0 +1,83 @@
+using System.Globalization;
+using System.Text;
+using Cluster.Kernels.Cpu;
+using Cluster.Kernels.Execution;
+
+namespace Cluster.Benchmarks.Kernels;
+
+/// <summary>
+/// The <c>kernels</c> command: CPU kernels against what the same machine reads and multiplies in the same run. Prints
+/// Markdown tables. Arguments: number of threads (default: all), rounds (default 25).
+/// </summary>
+internal static class KernelBenchmark
+{
+    private static readonly int[] DecodeRows = [1, 2, 4, 5, 8, 16];
+
+    public static void Run(string[] arguments)
+    {
+        int threads = arguments.Length > 0 ? int.Parse(arguments[0], CultureInfo.InvariantCulture) : Environment.ProcessorCount;
+        int rounds = arguments.Length > 1 ? int.Parse(arguments[1], CultureInfo.InvariantCulture) : 25;
+        Console.WriteLine($"CPU kernels, {threads} threads, {CpuPaths.Best}, medians of up to {rounds} alternating slices");
+        foreach (DType type in (DType[])[DType.BFloat16, DType.Float32, DType.Float16])
+            Console.WriteLine(Linear(threads, rounds, type));
+        Console.WriteLine(Attention(threads, rounds));
+    }
+
+    private static string Linear(int threads, int rounds, DType type)
+    {
+        using var bench = new LinearBench(threads, type, inputs: 2048, outputs: 8192);
+        using var pool = new CpuThreadPool(threads, "yardstick");
+        using var yardstick = new Yardstick(pool);
+        var slices = new Slices(threads);
+        string read = slices.Add("read", yardstick.Read), fma = slices.Add("fma", yardstick.MultiplyAdd);
+        foreach (int rows in DecodeRows)
+            slices.Add($"{rows}", () => bench.Run(rows));
+        string prefill = slices.Add("512", () => bench.Run(512));
+        slices.Run(rounds);
+
+        double bandwidth = Yardstick.Bytes / slices.Median(read) / 1e9, peak = yardstick.Flops / slices.Median(fma) / 1e9;
+        var table = new StringBuilder();
+        table.AppendLine(CultureInfo.InvariantCulture, $"\nLinear K=2048 N=8192 {type}; read {bandwidth:F1} GB/s, FMA peak {peak:F0} GFLOP/s, {slices.QuietShare:P0} of slices quiet\n");
+        table.AppendLine("| rows | ms | GB/s | of read | to 1 row | GFLOP/s | of peak |\n|---|---|---|---|---|---|---|");
+        foreach (string name in DecodeRows.Select(rows => $"{rows}").Append(prefill))
+        {
+            double seconds = slices.Median(name), gigabytes = bench.WeightBytes / seconds / 1e9;
+            double gigaflops = 2.0 * int.Parse(name, CultureInfo.InvariantCulture) * 2048 * 8192 / seconds / 1e9;
+            table.AppendLine(CultureInfo.InvariantCulture,
+                $"| {name} | {seconds * 1e3:F2} | {gigabytes:F1} | {gigabytes / bandwidth:P0} | {seconds / slices.Median("1"):F2} | {gigaflops:F0} | {gigaflops / peak:P0} |");
+        }
+
+        return table.ToString();
+    }
+
+    private static string Attention(int threads, int rounds)
+    {
+        using var pool = new CpuThreadPool(threads, "yardstick");
+        using var yardstick = new Yardstick(pool);
+        var slices = new Slices(threads);
+        string read = slices.Add("read", yardstick.Read), fma = slices.Add("fma", yardstick.MultiplyAdd);
+        var cases = new List<AttentionBench>();
+        foreach (DType type in (DType[])[DType.Float32, DType.BFloat16])
+        {
+            foreach ((int rows, int keys) in ((int, int)[])[(1, 2048), (1, 8192), (1, 32768), (5, 8192), (512, 4096)])
+                cases.Add(new AttentionBench(threads, type, rows, keys));
+        }
+
+        foreach (AttentionBench bench in cases)
+            slices.Add(bench.Name, bench.Run);
+        slices.Run(rounds);
+        double bandwidth = Yardstick.Bytes / slices.Median(read) / 1e9, peak = yardstick.Flops / slices.Median(fma) / 1e9;
+        var table = new StringBuilder();
+        table.AppendLine(CultureInfo.InvariantCulture, $"\nAttention, 32 heads, 8 KV heads of 64; read {bandwidth:F1} GB/s, FMA peak {peak:F0} GFLOP/s, {slices.QuietShare:P0} of slices quiet\n");
+        table.AppendLine("| case | ms | GB/s | of read | GFLOP/s | of peak |\n|---|---|---|---|---|---|");
+        foreach (AttentionBench bench in cases)
+        {
+            double seconds = slices.Median(bench.Name), gigabytes = bench.Bytes / seconds / 1e9, gigaflops = bench.Flops / seconds / 1e9;
+            table.AppendLine(CultureInfo.InvariantCulture,
+                $"| {bench.Name} | {seconds * 1e3:F2} | {gigabytes:F1} | {gigabytes / bandwidth:P0} | {gigaflops:F0} | {gigaflops / peak:P0} |");
+            bench.Dispose();
+        }
+
+        return table.ToString();
+    }
+}
