@@ -183,7 +183,7 @@ internal sealed class ActiveSession
     }
 
     private SessionGeneration NewGeneration() =>
-        new(_transcript, _telemetry, _services.Replicas, _services.Grains, _services.Options.Value, _services.Time, _services.Logger)
+        new(_transcript, _telemetry, _services.Replicas, _services.Replica, _services.Options.Value, _services.Time, _services.Logger)
         {
             Progressed = Progress,
         };

@@ -14,7 +14,7 @@ internal sealed partial class SessionGeneration(
     SessionTranscript transcript,
     SessionTelemetry telemetry,
     ReplicaSelector replicas,
-    IGrainFactory grains,
+    Func<string, ITargetReplicaGrain> replicaOf,
     ClusterOptions options,
     TimeProvider time,
     ILogger logger)
@@ -64,7 +64,7 @@ internal sealed partial class SessionGeneration(
         SequenceGroup group = Group();
         try
         {
-            IAsyncEnumerable<SequenceProgress> stream = grains.GetGrain<ITargetReplicaGrain>(replica.Key).Generate(group, cancellationToken);
+            IAsyncEnumerable<SequenceProgress> stream = replicaOf(replica.Key).Generate(group, cancellationToken);
             await foreach (SequenceProgress progress in stream.WithCancellation(cancellationToken))
             {
                 Take(progress);

@@ -1,3 +1,4 @@
+using Cluster.Grains.Replicas;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Logging;
@@ -16,7 +17,7 @@ internal sealed record SessionServices(
     ReplicaSelector Replicas,
     ClusterMetrics Metrics,
     IOptions<ClusterOptions> Options,
-    IGrainFactory Grains,
+    Func<string, ITargetReplicaGrain> Replica,
     TimeProvider Time,
     ILogger<SessionGrain> Logger)
 {
@@ -41,7 +42,7 @@ internal sealed record SessionServices(
             provider.GetRequiredService<ReplicaSelector>(),
             provider.GetRequiredService<ClusterMetrics>(),
             provider.GetRequiredService<IOptions<ClusterOptions>>(),
-            provider.GetRequiredService<IGrainFactory>(),
+            key => provider.GetRequiredService<IGrainFactory>().GetGrain<ITargetReplicaGrain>(key),
             provider.GetRequiredService<TimeProvider>(),
             provider.GetRequiredService<ILogger<SessionGrain>>()));
         services.AddSingleton<ILifecycleParticipant<ISiloLifecycle>, SessionSweeper>();

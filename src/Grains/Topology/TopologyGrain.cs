@@ -10,7 +10,7 @@ namespace Cluster.Grains.Topology;
 /// </summary>
 [KeepAlive]
 internal sealed class TopologyGrain(
-    [PersistentState("topology")] IPersistentState<TopologyState> state,
+    [PersistentState("topology", "Default")] IPersistentState<TopologyState> state,
     IClusterMembershipService membership) : Grain, ITopologyControlGrain
 {
     private readonly Dictionary<string, ReplicaLoad> _loads = new(StringComparer.Ordinal);

@@ -1,0 +1,71 @@
+using Cluster.Contracts;
+using Cluster.Grains.Tests.Sessions;
+using Cluster.Grains.Topology;
+
+namespace Cluster.Grains.Tests.Topology;
+
+public sealed class TopologyGrainTests
+{
+    private const string Replica = TestModels.TokensOnly + "/0";
+
+    [Fact]
+    public async Task Epochs_GrowOverRestarts()
+    {
+        var storage = new FaultyStorage();
+        long first, second;
+        await using (SessionCluster cluster = await new SessionCluster { Storage = storage }.StartAsync())
+        {
+            ITopologyControlGrain topology = cluster.Grains.GetGrain<ITopologyControlGrain>(0);
+            first = (await topology.OpenReplica(Replica)).Epoch;
+            second = (await topology.OpenReplica(Replica)).Epoch;
+            ReplicaDescription described = Assert.Single((await topology.Get(CancellationToken.None)).Replicas, replica => replica.Key == Replica);
+            Assert.Equal(second, described.Epoch);
+        }
+
+        await using SessionCluster restarted = await new SessionCluster { Storage = storage }.StartAsync();
+        long third = (await restarted.Grains.GetGrain<ITopologyControlGrain>(0).OpenReplica(Replica)).Epoch;
+        Assert.Equal([1, 2, 3], [first, second, third]);
+    }
+
+    [Fact]
+    public async Task ReplicaOfASiloProcessThatIsGone_IsNotThere()
+    {
+        var storage = new FaultyStorage();
+        await using (await new SessionCluster { Storage = storage }.StartAsync())
+        {
+        }
+
+        await using SessionCluster restarted = await new SessionCluster { Storage = storage, HasReplica = false }.StartAsync();
+        ITopologyControlGrain topology = restarted.Grains.GetGrain<ITopologyControlGrain>(0);
+        Assert.Empty((await topology.Get(CancellationToken.None)).Replicas);
+        RequestRejectedException refused = await Assert.ThrowsAsync<RequestRejectedException>(() => topology.OpenReplica(Replica));
+        Assert.Equal(RejectionReason.Overloaded, refused.Reason);
+        await restarted.ReportReplicaAsync();
+        Assert.Equal(1, (await topology.OpenReplica(Replica)).Epoch);
+    }
+
+    [Fact]
+    public async Task EpochThatCouldNotBeWritten_IsNotGiven()
+    {
+        await using SessionCluster cluster = await new SessionCluster().StartAsync();
+        ITopologyControlGrain topology = cluster.Grains.GetGrain<ITopologyControlGrain>(0);
+        await topology.OpenReplica(Replica);
+        cluster.Storage.Before = (operation, name) => operation == "write" && name == "topology"
+            ? Task.FromException(new IOException("disk full"))
+            : Task.CompletedTask;
+        OrleansException failed = await Assert.ThrowsAsync<OrleansException>(() => topology.OpenReplica(Replica));
+        Assert.Contains("disk full", failed.Message);
+        cluster.Storage.Before = null;
+        Assert.Equal(2, (await topology.OpenReplica(Replica)).Epoch);
+    }
+
+    [Fact]
+    public async Task Loads_AreReported()
+    {
+        await using SessionCluster cluster = await new SessionCluster().StartAsync();
+        ITopologyControlGrain topology = cluster.Grains.GetGrain<ITopologyControlGrain>(0);
+        await topology.ReportLoad(Replica, new ReplicaLoad { Waiting = 9, Ready = true });
+        ClusterTopology snapshot = await topology.Get(CancellationToken.None);
+        Assert.Equal(9, snapshot.Replicas.Single(replica => replica.Key == Replica).Load.Waiting);
+    }
+}
