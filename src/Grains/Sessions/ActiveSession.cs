@@ -22,6 +22,7 @@ internal sealed class ActiveSession
     private long _idleSince;
     private int _readers;
     private bool _closed;
+    private bool _isAwaited;
 
     /// <param name="services">What sessions use.</param>
     /// <param name="journal">The session's rows.</param>
@@ -69,6 +70,7 @@ internal sealed class ActiveSession
                     yield break;
                 if (_failure is not null)
                     throw Copy(_failure);
+                _isAwaited = true;
                 await _changed.Task.WaitAsync(cancellationToken);
             }
         }
@@ -104,11 +106,11 @@ internal sealed class ActiveSession
         return due <= _services.Now ? null : due;
     }
 
-    /// <summary>Ends everything: readers get the reason, sequences are freed. Rows are left alone.</summary>
+    /// <summary>Ends everything: readers get the reason (unless the session failed before), sequences are freed. Rows are left alone.</summary>
     public async Task CloseAsync(Exception reason)
     {
         _closed = true;
-        _failure = reason;
+        _failure ??= reason;
         await _cancellation.CancelAsync();
         Pulse();
         await _run;
@@ -213,6 +215,7 @@ internal sealed class ActiveSession
             && !(IsBackground && rejection.Reason == RejectionReason.Overloaded))
         {
             _closed = true;
+            _services.Metrics.AdmissionRejections.Add(1, new("model_name", Accepted.Request.Model), new("reason", rejection.Reason.ToString()));
             Refused();
         }
     }
@@ -225,6 +228,9 @@ internal sealed class ActiveSession
 
     private void Pulse()
     {
+        if (!_isAwaited)
+            return;
+        _isAwaited = false;
         TaskCompletionSource changed = _changed;
         _changed = NewSignal();
         changed.SetResult();

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using Cluster.Contracts;
+using Cluster.Grains.Topology;
 
 namespace Cluster.Grains.Sessions;
 
@@ -15,20 +16,23 @@ internal sealed class ReplicaSelector(IGrainFactory grains, TimeProvider time)
     private volatile Snapshot? _snapshot;
     private Task<Snapshot>? _refresh;
 
-    /// <summary>The least loaded ready replica of a model, or null when there is none outside <paramref name="excluded"/>.</summary>
+    /// <summary>
+    /// The least loaded ready replica of a model. One that is complete but not ready is taken when there is no other: it
+    /// recovers when it is asked. Null when there is none outside <paramref name="excluded"/>.
+    /// </summary>
     public async ValueTask<ReplicaDescription?> SelectAsync(string model, IReadOnlyCollection<string> excluded, CancellationToken cancellationToken)
     {
-        Snapshot snapshot = await CurrentAsync(cancellationToken);
         ReplicaDescription? best = null;
-        int least = int.MaxValue;
-        foreach (ReplicaDescription replica in snapshot.Topology.Replicas)
+        (bool IsUnready, int Load) least = (true, int.MaxValue);
+        foreach (ReplicaDescription replica in await CompleteAsync(model, cancellationToken))
         {
-            if (replica.Model != model || !replica.Load.Ready || excluded.Contains(replica.Key))
+            if (excluded.Contains(replica.Key))
                 continue;
             int load = replica.Load.Running + (2 * replica.Load.Waiting) + _submitted.GetValueOrDefault(replica.Key);
-            if (load >= least)
+            (bool IsUnready, int Load) rank = (!replica.Load.Ready, load);
+            if (best is not null && rank.CompareTo(least) >= 0)
                 continue;
-            (best, least) = (replica, load);
+            (best, least) = (replica, rank);
         }
 
         if (best is not null)
@@ -36,16 +40,21 @@ internal sealed class ReplicaSelector(IGrainFactory grains, TimeProvider time)
         return best;
     }
 
-    /// <summary>Whether every ready replica of a model has a full queue, as far as is known.</summary>
+    /// <summary>Whether every replica of a model has a full queue, as far as is known.</summary>
     public async ValueTask<bool> IsFullAsync(string model, int maxQueued, CancellationToken cancellationToken)
     {
-        Snapshot snapshot = await CurrentAsync(cancellationToken);
-        IEnumerable<ReplicaDescription> ready = snapshot.Topology.Replicas.Where(replica => replica.Model == model && replica.Load.Ready);
-        return ready.Any() && ready.All(replica => replica.Load.Waiting >= maxQueued);
+        ReplicaDescription[] replicas = [.. await CompleteAsync(model, cancellationToken)];
+        return replicas.Length > 0 && replicas.All(replica => replica.Load.Waiting >= maxQueued);
     }
 
     /// <summary>Forgets what is known: a replica did not answer as expected.</summary>
     public void Invalidate() => _snapshot = null;
+
+    private async ValueTask<IEnumerable<ReplicaDescription>> CompleteAsync(string model, CancellationToken cancellationToken)
+    {
+        Snapshot snapshot = await CurrentAsync(cancellationToken);
+        return snapshot.Topology.Replicas.Where(replica => replica.Model == model && TopologySnapshot.IsComplete(replica.Shards));
+    }
 
     private async ValueTask<Snapshot> CurrentAsync(CancellationToken cancellationToken)
     {

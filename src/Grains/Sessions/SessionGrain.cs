@@ -1,14 +1,16 @@
 using System.Runtime.CompilerServices;
 using Cluster.Contracts;
 using Orleans.Concurrency;
+using Orleans.Placement;
 
 namespace Cluster.Grains.Sessions;
 
 /// <summary>
 /// One request's life. Accepts it durably, generates while somebody reads, and answers every reader from the same
-/// transcript. Rows are read on first use and not on activation, so that a store that is away gives a typed answer.
+/// transcript. Rows are read on first use and not on activation, so that a store that is away gives a typed answer. Lives
+/// where the request came in.
 /// </summary>
-[Reentrant]
+[Reentrant, PreferLocalPlacement]
 internal sealed class SessionGrain : Grain, ISessionGrain, ISessionControlGrain
 {
     private static readonly TimeSpan LongestSuspend = TimeSpan.FromSeconds(5);
