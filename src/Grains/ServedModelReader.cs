@@ -42,7 +42,7 @@ internal static class ServedModelReader
             EosTokens = defaults.EndTokens.IsEmpty ? [.. config.EndTokens] : defaults.EndTokens,
             SamplingDefaults = defaults.Sampling,
             Tokenizer = tokenizer,
-            ChatTemplate = null,
+            ChatTemplate = tokenizer is null ? null : ChatTemplate.TryLoad(folder, time),
         };
     }
 

@@ -1,6 +1,8 @@
+using System.Collections.Immutable;
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using Cluster.Contracts;
+using Cluster.Grains.Replicas;
 
 namespace Cluster.Grains.Sessions;
 
@@ -236,10 +238,16 @@ internal sealed class ActiveSession
         changed.SetResult();
     }
 
-    private PromptDescription WithLogprobs(PromptDescription prompt, int index) => prompt with
+    private PromptDescription WithLogprobs(PromptDescription prompt, int index)
     {
-        Logprobs = [.. _transcript.PromptScores(index).Select(_transcript.Rules.Spelling.Spell)],
-    };
+        ImmutableArray<ScoredToken> scores = _transcript.PromptScores(index);
+        // A prompt of one token has nothing to wait for.
+        if (Accepted.Request.PromptLogprobs is null || (scores.IsEmpty && prompt.TokenIds.Length > 1))
+            return prompt;
+        TokenSpelling spelling = _transcript.Rules.Spelling;
+        var first = new TokenLogprob(spelling.Spell(prompt.TokenIds[0], float.NaN), []);
+        return prompt with { Logprobs = [first, .. scores.Select(spelling.Spell)] };
+    }
 
     // Each reader gets an exception of its own: one object thrown twice loses its stack and its owner.
     private static Exception Copy(Exception failure) => failure switch

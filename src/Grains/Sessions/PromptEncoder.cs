@@ -22,8 +22,21 @@ internal static class PromptEncoder
     }
 
     /// <summary>The prompt of a chat: its messages through the model's chat template.</summary>
-    public static PromptDescription EncodeChat(GenerationRequest request, ServedModel model) =>
-        throw new InvalidOperationException($"{request.Messages.Length} messages for '{model.Description.Name}' without a template engine.");
+    public static PromptDescription EncodeChat(GenerationRequest request, ServedModel model)
+    {
+        string text;
+        try
+        {
+            text = model.ChatTemplate!.Render(request.Messages, request.Template);
+        }
+        catch (ChatTemplateException e)
+        {
+            throw RequestRules.Refuse("messages", $"messages do not fit the chat template: {e.Message.TrimEnd('.')}");
+        }
+
+        // The template writes the special tokens itself.
+        return new PromptDescription { TokenIds = Tokenize(text, "messages", model, addSpecialTokens: false), Text = text };
+    }
 
     private static System.Collections.Immutable.ImmutableArray<int> Tokenize(string text, string field, ServedModel model, bool addSpecialTokens)
     {

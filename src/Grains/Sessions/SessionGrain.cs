@@ -126,7 +126,9 @@ internal sealed class SessionGrain : Grain, ISessionGrain, ISessionControlGrain
         }
         catch (RequestRejectedException e)
         {
-            _services.Metrics.AdmissionRejections.Add(1, new("model_name", request.Model), new("reason", e.Reason.ToString()));
+            // A caller's invention must not become a label: series are for ever.
+            string model = e.Reason == RejectionReason.ModelNotFound ? "" : request.Model;
+            _services.Metrics.AdmissionRejections.Add(1, new("model_name", model), new("engine", "0"), new("reason", e.Reason.ToString()));
             DeactivateIfAbsent();
             throw;
         }
