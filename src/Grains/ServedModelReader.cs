@@ -17,6 +17,7 @@ internal static class ServedModelReader
     /// <param name="time">Clock of the declaration's date.</param>
     /// <exception cref="CheckpointFormatException">A file is missing, damaged or not supported.</exception>
     /// <exception cref="TokenizerFormatException">The tokenizer's files are damaged or not supported.</exception>
+    /// <exception cref="ChatTemplateException">The chat template is not valid.</exception>
     public static ServedModel Read(string folder, string name, ClusterOptions options, TimeProvider time)
     {
         ModelConfig config = ModelConfig.Load(folder);

@@ -217,7 +217,7 @@ internal sealed class ActiveSession
             && !(IsBackground && rejection.Reason == RejectionReason.Overloaded))
         {
             _closed = true;
-            _services.Metrics.AdmissionRejections.Add(1, new("model_name", Accepted.Request.Model), new("reason", rejection.Reason.ToString()));
+            _services.Metrics.AdmissionRejections.Add(1, new("model_name", Accepted.Request.Model), new("engine", "0"), new("reason", rejection.Reason.ToString()));
             Refused();
         }
     }

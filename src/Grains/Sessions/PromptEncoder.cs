@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Runtime.InteropServices;
 using Cluster.Contracts;
 using Cluster.Grains.Text;
@@ -38,7 +39,7 @@ internal static class PromptEncoder
         return new PromptDescription { TokenIds = Tokenize(text, "messages", model, addSpecialTokens: false), Text = text };
     }
 
-    private static System.Collections.Immutable.ImmutableArray<int> Tokenize(string text, string field, ServedModel model, bool addSpecialTokens)
+    private static ImmutableArray<int> Tokenize(string text, string field, ServedModel model, bool addSpecialTokens)
     {
         try
         {

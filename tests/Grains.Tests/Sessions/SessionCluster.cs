@@ -51,7 +51,7 @@ public sealed class SessionCluster : IAsyncLifetime
     internal Task ReportReplicaAsync()
     {
         string silo = _cluster!.Silos[0].Name;
-        ShardDescription[] shards = [.. new[] { TestModels.TokensOnly, TestModels.Bytes }.Select(
+        ShardDescription[] shards = [.. new[] { TestModels.TokensOnly, TestModels.Bytes, TestModels.Chat }.Select(
             model => new ShardDescription($"{silo}/cpu:0/{model}/0/0", silo, "cpu:0", 0))];
         return Grains.GetGrain<ITopologyControlGrain>(0).Join(new SiloRegistration(new SiloDescription(silo, ["cpu:0"], "http://localhost"), [], [.. shards]));
     }
@@ -97,6 +97,7 @@ public sealed class SessionCluster : IAsyncLifetime
         var models = new ModelCatalog();
         models.Add(TestModels.WithoutTokenizer);
         models.Add(TestModels.WithTokenizer);
+        models.Add(TestModels.WithTemplate);
         silo.Services.AddSingleton(models);
         silo.Services.AddSingleton<ClusterMetrics>();
         silo.Services.Configure(Configure);

@@ -62,7 +62,7 @@ public sealed class SessionGrainTests(SessionCluster cluster) : IClassFixture<Se
     {
         RequestRejectedException unknown = await Refused(Request with { Model = "nobody" });
         Assert.Equal((RejectionReason.ModelNotFound, "model"), (unknown.Reason, unknown.Parameter));
-        Assert.Contains("bytes, tokens-only", unknown.Message);
+        Assert.Contains("bytes, chat, tokens-only", unknown.Message);
         RequestRejectedException hot = await Refused(Request with { Sampling = new SamplingOptions { Temperature = float.NaN } });
         Assert.Equal((RejectionReason.InvalidRequest, "temperature"), (hot.Reason, hot.Parameter));
         RequestRejectedException longer = await Refused(Request with { Prompts = [new Prompt { TokenIds = [.. Enumerable.Repeat(5, 65)] }] });
@@ -172,9 +172,29 @@ public sealed class SessionGrainTests(SessionCluster cluster) : IClassFixture<Se
         await cluster.RunAsync(id, request);
         await cluster.DeactivateAsync(id);
         SessionDescription description = await cluster.Session(id).Describe("", CancellationToken.None);
-        Assert.Equal([6, 7], description.Prompts[0].Logprobs.Select(logprob => logprob.Token.TokenId));
-        Assert.Equal([-9f], description.Prompts[1].Logprobs.Select(logprob => logprob.Token.Logprob));
+        Assert.Equal([5, 6, 7], description.Prompts[0].Logprobs.Select(logprob => logprob.Token.TokenId));
+        Assert.Equal([float.NaN, -9f], description.Prompts[1].Logprobs.Select(logprob => logprob.Token.Logprob));
         Assert.Equal(2, cluster.Script(id).Groups.Single().Sequences.Count(sequence => sequence.ReportPromptLogprobs));
+    }
+
+    [Fact]
+    public async Task Chat_GoesThroughTheTemplateAndGetsTheRestOfTheContext()
+    {
+        string id = SessionCluster.NewId();
+        SessionDescription description = await cluster.Session(id).Start(Chat(("user", "hi")), CancellationToken.None);
+        int[] expected = [.. "user:hi".Select(letter => (int)letter), 257, 'a', ':'];
+        Assert.Equal(expected, description.Prompts.Single().TokenIds);
+        List<SessionEvent> events = await cluster.ReadAsync(id);
+        Assert.Equal(TestModels.Context - expected.Length, events[^1].Usage!.CompletionTokens);
+        Assert.StartsWith("Grüße, the quick brown fox", string.Concat(events.Select(next => next.Text)), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Chat_ThatTheTemplateRefuses_IsRefusedWithItsWords()
+    {
+        RequestRejectedException refused = await Refused(Chat(("nobody", "hi")));
+        Assert.Equal((RejectionReason.InvalidRequest, "messages"), (refused.Reason, refused.Parameter));
+        Assert.Contains("who is nobody?", refused.Message);
     }
 
     [Fact]
@@ -183,6 +203,14 @@ public sealed class SessionGrainTests(SessionCluster cluster) : IClassFixture<Se
         List<SessionEvent> events = await cluster.RunAsync(SessionCluster.NewId(), Request with { Prompts = [Prompt.FromTokens(5, 6, 7), Prompt.FromTokens(8, 9)] });
         Assert.Equal((5, 2), (events[^1].Usage!.PromptTokens, events[^1].Usage!.CachedTokens));
     }
+
+    private static GenerationRequest Chat(params (string Role, string Content)[] messages) => new()
+    {
+        Model = TestModels.Chat,
+        Kind = RequestKind.Chat,
+        Messages = [.. messages.Select(message => new ChatMessage { Role = message.Role, Content = message.Content })],
+        Sampling = new SamplingOptions { Seed = 0 },
+    };
 
     private async Task<RequestRejectedException> Refused(GenerationRequest request)
     {

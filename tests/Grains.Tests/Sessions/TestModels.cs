@@ -12,6 +12,7 @@ internal static class TestModels
 {
     public const string TokensOnly = "tokens-only";
     public const string Bytes = "bytes";
+    public const string Chat = "chat";
     public const int Eos = 2;
     public const int Vocabulary = 300;
     public const int Context = 64;
@@ -22,6 +23,15 @@ internal static class TestModels
     public static ServedModel WithoutTokenizer { get; } = Model(TokensOnly, null, Eos);
 
     public static ServedModel WithTokenizer { get; } = Model(Bytes, ByteTokenizer(), ByteEos);
+
+    /// <summary>The byte model with a chat template, which refuses the role "nobody".</summary>
+    public static ServedModel WithTemplate { get; } = Model(Chat, ByteTokenizer(), ByteEos) with
+    {
+        ChatTemplate = ChatTemplate.Parse(
+            "{% for m in messages %}{% if m.role == 'nobody' %}{{ raise_exception('who is nobody?') }}{% endif %}{{ m.role }}:{{ m.content }}<|turn|>{% endfor %}{% if add_generation_prompt %}a:{% endif %}",
+            new Dictionary<string, string>(),
+            TimeProvider.System),
+    };
 
     public static AcceptRecord Accept(ServedModel model, GenerationRequest request, params int[][] prompts)
     {
