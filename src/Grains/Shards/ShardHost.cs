@@ -10,6 +10,7 @@ namespace Cluster.Grains.Shards;
 internal sealed class ShardHost
 {
     private readonly ConcurrentDictionary<string, IShardEngine> _engines = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, long> _epochs = new(StringComparer.Ordinal);
 
     /// <summary>Keys of the loaded shards.</summary>
     public IReadOnlyCollection<string> Keys => (IReadOnlyCollection<string>)_engines.Keys;
@@ -26,4 +27,8 @@ internal sealed class ShardHost
 
     /// <summary>Removes an engine; the caller disposes it.</summary>
     public IShardEngine? Remove(string shardKey) => _engines.TryRemove(shardKey, out IShardEngine? engine) ? engine : null;
+
+    /// <summary>Notes an epoch of a shard and returns the newest one that was ever noted. Outlives the shard's grain.</summary>
+    public long Fence(string shardKey, long epoch) =>
+        _epochs.AddOrUpdate(shardKey, static (_, noted) => noted, static (_, known, noted) => Math.Max(known, noted), epoch);
 }

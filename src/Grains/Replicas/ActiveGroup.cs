@@ -1,0 +1,91 @@
+using System.Runtime.CompilerServices;
+using System.Threading.Channels;
+
+namespace Cluster.Grains.Replicas;
+
+/// <summary>
+/// The sequences of one caller and their way back to it. Only the replica's activation touches it. The channel carries no
+/// tokens, only the sign that there is news: a reader that lags finds all that came meanwhile in one report per sequence.
+/// </summary>
+internal sealed class ActiveGroup
+{
+    private readonly Channel<bool> _signal = Channel.CreateBounded<bool>(
+        new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true, SingleWriter = true });
+    private readonly Queue<ActiveSequence> _marked = new();
+    private Exception? _failure;
+
+    /// <summary>Makes the sequences of a group, numbered from <paramref name="firstId"/>.</summary>
+    public ActiveGroup(SequenceGroup origin, int firstId, long submittedAt)
+    {
+        Origin = origin;
+        SubmittedAt = submittedAt;
+        Sequences = new List<ActiveSequence>(origin.Sequences.Length);
+        foreach (SequenceStart start in origin.Sequences)
+        {
+            Sequences.Add(new ActiveSequence(this, firstId++, start)
+            {
+                Priority = origin.Priority,
+                AcceptedAt = origin.AcceptedAt,
+                Leader = LeaderOf(start),
+            });
+        }
+    }
+
+    /// <summary>The caller's message.</summary>
+    public SequenceGroup Origin { get; }
+
+    /// <summary>When it came (timestamp).</summary>
+    public long SubmittedAt { get; }
+
+    /// <summary>Its sequences.</summary>
+    public List<ActiveSequence> Sequences { get; }
+
+    /// <summary>A sequence has news.</summary>
+    public void Mark(ActiveSequence sequence)
+    {
+        if (!sequence.IsMarked)
+            _marked.Enqueue(sequence);
+        sequence.IsMarked = true;
+        _signal.Writer.TryWrite(true);
+    }
+
+    /// <summary>Ends the reader with an exception, after the news that is there.</summary>
+    public void Fail(Exception failure)
+    {
+        _failure ??= failure;
+        _signal.Writer.TryWrite(true);
+    }
+
+    /// <summary>Streams the news until all sequences have ended.</summary>
+    public async IAsyncEnumerable<SequenceProgress> ReadAsync([EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        int live = Sequences.Count;
+        while (live > 0)
+        {
+            while (_marked.TryDequeue(out ActiveSequence? sequence))
+            {
+                sequence.IsMarked = false;
+                SequenceProgress progress = sequence.TakeNews();
+                live -= progress.End is null ? 0 : 1;
+                yield return progress;
+            }
+
+            if (live == 0)
+                yield break;
+            if (_failure is not null)
+                throw _failure;
+            await _signal.Reader.ReadAsync(cancellationToken);
+        }
+    }
+
+    private ActiveSequence? LeaderOf(SequenceStart start)
+    {
+        foreach (ActiveSequence earlier in Sequences)
+        {
+            if (earlier.Leader is null && earlier.Start.Prompt.AsSpan().SequenceEqual(start.Prompt.AsSpan()))
+                return earlier;
+        }
+
+        return null;
+    }
+}

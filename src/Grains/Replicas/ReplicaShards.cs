@@ -1,0 +1,82 @@
+using Cluster.Grains.Shards;
+using Cluster.Grains.Topology;
+
+namespace Cluster.Grains.Replicas;
+
+/// <summary>The shards of a replica in one epoch.</summary>
+internal sealed class ReplicaShards
+{
+    private readonly IShardGrain[] _shards;
+
+    private ReplicaShards(ReplicaAssignment assignment, IShardGrain[] shards, ShardCapacity capacity)
+    {
+        Assignment = assignment;
+        Capacity = capacity;
+        _shards = shards;
+    }
+
+    /// <summary>Which shards, and the epoch.</summary>
+    public ReplicaAssignment Assignment { get; }
+
+    /// <summary>What all of them have room for.</summary>
+    public ShardCapacity Capacity { get; }
+
+    /// <summary>Asks the topology for shards and a new epoch, and opens it on every shard.</summary>
+    public static async Task<ReplicaShards> OpenAsync(IGrainFactory grains, string replicaKey)
+    {
+        ReplicaAssignment assignment = await grains.GetGrain<ITopologyControlGrain>(0).OpenReplica(replicaKey);
+        var shards = new IShardGrain[assignment.ShardKeys.Length];
+        var openings = new Task<ShardCapacity>[shards.Length];
+        for (int i = 0; i < shards.Length; i++)
+        {
+            shards[i] = grains.GetGrain<IShardGrain>(assignment.ShardKeys[i]);
+            openings[i] = shards[i].Open(assignment.Epoch);
+        }
+
+        ShardCapacity[] capacities = await Task.WhenAll(openings);
+        return new ReplicaShards(assignment, shards, Smallest(assignment, capacities));
+    }
+
+    /// <summary>Runs a step on every shard; the one that holds the last layers answers.</summary>
+    public async Task<StepResult> ExecuteAsync(StepPlan plan)
+    {
+        if (_shards.Length == 1)
+            return Check(plan, await _shards[0].Execute(plan));
+        var runs = new Task<StepResult>[_shards.Length];
+        for (int i = 0; i < runs.Length; i++)
+            runs[i] = _shards[i].Execute(plan);
+        foreach (StepResult result in await Task.WhenAll(runs))
+        {
+            if (result.Outputs.Length > 0)
+                return Check(plan, result);
+        }
+
+        throw new ShardFailedException($"No shard of step {plan.Step} in epoch {plan.Epoch} gave an output.");
+    }
+
+    private static StepResult Check(StepPlan plan, StepResult result) =>
+        result.Step == plan.Step && result.Outputs.Length == plan.Scheduled.Length
+            ? result
+            : throw new ShardFailedException(
+                $"Step {plan.Step} has {plan.Scheduled.Length} sequences, the answer is of step {result.Step} with {result.Outputs.Length}.");
+
+    private static ShardCapacity Smallest(ReplicaAssignment assignment, ShardCapacity[] capacities)
+    {
+        if (capacities.Length == 0)
+            throw new ShardFailedException($"Epoch {assignment.Epoch} of model {assignment.Model} has no shards.");
+        ShardCapacity smallest = capacities[0];
+        foreach (ShardCapacity capacity in capacities)
+        {
+            if (capacity.BlockSize != smallest.BlockSize)
+                throw new ShardFailedException($"Shards have blocks of {smallest.BlockSize} and of {capacity.BlockSize} tokens.");
+            smallest = new ShardCapacity(
+                Math.Min(smallest.Blocks, capacity.Blocks),
+                smallest.BlockSize,
+                Math.Min(smallest.MaxBatchedTokens, capacity.MaxBatchedTokens),
+                Math.Min(smallest.MaxSequences, capacity.MaxSequences),
+                Math.Min(smallest.MaxModelLength, capacity.MaxModelLength));
+        }
+
+        return smallest;
+    }
+}

@@ -1,0 +1,150 @@
+using Cluster.Contracts;
+using Cluster.Grains.Scheduling;
+using Cluster.Grains.Shards;
+using Microsoft.Extensions.Logging;
+
+namespace Cluster.Grains.Replicas;
+
+/// <summary>
+/// Epochs: a failed step is lost as a whole. The replica asks for a new epoch, and every sequence is computed again from its
+/// tokens. A sequence that was in too many failed steps without a token in between is given up, and so are all when no
+/// epoch can be opened for some seconds.
+/// </summary>
+internal sealed partial class StepLoop
+{
+    private const int MaxFailuresOfSequence = 3;
+    private const int MaxOpenAttempts = 8;
+    private static readonly TimeSpan FirstBackoff = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan LongestBackoff = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan LongestStep = TimeSpan.FromSeconds(60);
+    private Task? _opening;
+    private long _lastProgress;
+
+    private bool MakesProgress => !_isRunning || _time.GetElapsedTime(_lastProgress) < LongestStep;
+
+    /// <summary>Gives all groups up: the activation goes away.</summary>
+    public void Stop(string reason)
+    {
+        FailAll(new ReplicaFailedException($"Replica {_replicaKey} stops: {reason}"));
+        _reporter.Forget();
+    }
+
+    private async Task EnsureOpenAsync()
+    {
+        while (_scheduler is null)
+        {
+            Task opening = _opening ??= OpenAsync();
+            try
+            {
+                await opening;
+            }
+            finally
+            {
+                if (_opening == opening)
+                    _opening = null;
+            }
+        }
+    }
+
+    private async Task OpenAsync()
+    {
+        ReplicaShards shards = await ReplicaShards.OpenAsync(_grains, _replicaKey);
+        var scheduler = new Scheduler(OptionsFor(shards));
+        List<Sequence> left = [];
+        foreach (Sequence sequence in _scheduler?.Sequences() ?? [])
+        {
+            if (!scheduler.TryRestore(sequence))
+                left.Add(sequence);
+        }
+
+        (_scheduler, _shards, _stepInFlight) = (scheduler, shards, null);
+        _recorder.EpochOpened();
+        foreach (Sequence sequence in left)
+            Fail(((ActiveSequence)sequence).Group, new ReplicaFailedException($"Replica {_replicaKey} has only {scheduler.Blocks.Capacity} KV blocks left."));
+        LogOpened(_replicaKey, shards.Assignment.Epoch, shards.Assignment.ShardKeys.Length, scheduler.Blocks.Capacity);
+    }
+
+    private SchedulerOptions OptionsFor(ReplicaShards shards) => new()
+    {
+        BlockCount = shards.Capacity.Blocks,
+        BlockSize = shards.Capacity.BlockSize,
+        MaxTokensPerStep = Math.Min(_options.MaxNumBatchedTokens, shards.Capacity.MaxBatchedTokens),
+        MaxSequencesPerStep = Math.Min(_options.MaxNumSeqs, shards.Capacity.MaxSequences),
+        MaxQueued = _options.MaxQueuedRequests,
+        EnablePrefixCache = _options.EnablePrefixCaching,
+        CacheSalt = $"{shards.Assignment.Model}|{_options.Dtype}|{_options.KvCacheDtype}",
+        DistinguishRoles = shards.Assignment.ShardKeys.Any(key => !ShardKey.Parse(key).Device.StartsWith("cpu", StringComparison.Ordinal)),
+    };
+
+    private async Task RecoverAsync(Exception failure)
+    {
+        LogStepFailed(failure, _replicaKey, _shards!.Assignment.Epoch);
+        Report();
+        GiveUpOn(_stepInFlight, failure);
+        _stepInFlight = null;
+        for (int attempt = 0; _scheduler is { HasWork: true }; attempt++)
+        {
+            if (attempt == MaxOpenAttempts)
+            {
+                FailAll(new ReplicaFailedException($"Replica {_replicaKey} could not open a new epoch in {attempt} attempts: {failure.Message}"));
+                return;
+            }
+
+            await Task.Delay(Backoff(attempt), _time);
+            try
+            {
+                await OpenAsync();
+                return;
+            }
+            catch (Exception another)
+            {
+                failure = another;
+                LogOpenFailed(another, _replicaKey, attempt + 1);
+            }
+        }
+
+        Close(); // Everything was cancelled: the next group opens the replica again.
+    }
+
+    private static TimeSpan Backoff(int attempt)
+    {
+        TimeSpan delay = FirstBackoff * Math.Pow(2, attempt);
+        return delay < LongestBackoff ? delay : LongestBackoff;
+    }
+
+    private void GiveUpOn(SchedulerStep? step, Exception failure)
+    {
+        if (step is null)
+            return;
+        foreach (ScheduledRows rows in step.RowList)
+        {
+            var sequence = (ActiveSequence)rows.Sequence;
+            if (++sequence.Failures > MaxFailuresOfSequence)
+                Fail(sequence.Group, new ReplicaFailedException($"Replica {_replicaKey}: {sequence.Failures} steps failed in a row, last: {failure.Message}"));
+        }
+    }
+
+    private void Fail(ActiveGroup group, Exception failure)
+    {
+        Cancel(group);
+        group.Fail(failure);
+    }
+
+    private void FailAll(Exception failure)
+    {
+        foreach (Sequence sequence in _scheduler?.Sequences() ?? [])
+            Fail(((ActiveSequence)sequence).Group, failure);
+        Close();
+    }
+
+    private void Close() => (_scheduler, _shards, _stepInFlight) = (null, null, null);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Replica {Replica} opened epoch {Epoch} on {Shards} shards with {Blocks} KV blocks")]
+    private partial void LogOpened(string replica, long epoch, int shards, int blocks);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Replica {Replica}: a step of epoch {Epoch} failed; all sequences are computed again")]
+    private partial void LogStepFailed(Exception failure, string replica, long epoch);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Replica {Replica} could not open a new epoch (attempt {Attempt})")]
+    private partial void LogOpenFailed(Exception failure, string replica, int attempt);
+}

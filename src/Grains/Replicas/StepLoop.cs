@@ -1,0 +1,199 @@
+using System.Diagnostics;
+using Cluster.Contracts;
+using Cluster.Grains.Decoding;
+using Cluster.Grains.Scheduling;
+using Cluster.Grains.Shards;
+using Microsoft.Extensions.Logging;
+
+namespace Cluster.Grains.Replicas;
+
+/// <summary>
+/// The heart of a replica: schedule, send to the shards, commit, report; for as long as there is work. Runs on the grain's
+/// activation, where calls interleave at its awaits, so nothing here needs a lock. What a step gave is reported while the
+/// next step is on the device.
+/// </summary>
+internal sealed partial class StepLoop
+{
+    private readonly string _replicaKey;
+    private readonly IGrainFactory _grains;
+    private readonly ClusterOptions _options;
+    private readonly ReplicaRecorder _recorder;
+    private readonly LoadReporter _reporter;
+    private readonly TimeProvider _time;
+    private readonly ILogger _logger;
+    private readonly List<News> _news = [];
+    private ReplicaShards? _shards;
+    private Scheduler? _scheduler;
+    private SchedulerStep? _stepInFlight;
+    private int _nextId;
+    private bool _isRunning;
+
+    /// <summary>A loop that has not opened its replica yet.</summary>
+    public StepLoop(string replicaKey, IGrainFactory grains, ClusterOptions options, ClusterMetrics metrics, TimeProvider time, ILogger logger)
+    {
+        int slash = replicaKey.LastIndexOf('/');
+        string model = replicaKey[..Math.Max(0, slash)];
+        _replicaKey = replicaKey;
+        _grains = grains;
+        _options = options;
+        _time = time;
+        _logger = logger;
+        _recorder = new ReplicaRecorder(metrics, time, model, replicaKey[(slash + 1)..]);
+        _reporter = new LoadReporter(replicaKey, model, grains, metrics, time, logger);
+    }
+
+    /// <summary>Queues a group; opens the replica if this is its first use.</summary>
+    /// <exception cref="RequestRejectedException">The queue is full, or a sequence can never fit.</exception>
+    public async Task<ActiveGroup> SubmitAsync(SequenceGroup origin)
+    {
+        await EnsureOpenAsync();
+        var group = new ActiveGroup(origin, _nextId, _recorder.Now);
+        _nextId += group.Sequences.Count;
+        var toSchedule = new List<ActiveSequence>(group.Sequences.Count);
+        foreach (ActiveSequence sequence in group.Sequences)
+        {
+            if (sequence.End is null)
+                toSchedule.Add(sequence);
+            else
+                sequence.State = SequenceState.Finished;
+        }
+
+        Admit(toSchedule);
+        foreach (ActiveSequence sequence in group.Sequences)
+        {
+            if (sequence.End is not null)
+                group.Mark(sequence);
+        }
+
+        Start();
+        return group;
+    }
+
+    /// <summary>Ends whatever of a group is still live; its blocks are free at once.</summary>
+    public void Cancel(ActiveGroup group)
+    {
+        foreach (ActiveSequence sequence in group.Sequences)
+            _scheduler?.Cancel(sequence);
+    }
+
+    /// <summary>Load now.</summary>
+    public ReplicaLoad Load() => _scheduler is not { } scheduler
+        ? new ReplicaLoad()
+        : new ReplicaLoad
+        {
+            Running = scheduler.RunningCount,
+            Waiting = scheduler.WaitingCount,
+            KvUsage = (double)scheduler.Blocks.UsedCount / scheduler.Blocks.Capacity,
+            Blocks = scheduler.Blocks.Capacity,
+            GeneratedTokens = _recorder.GeneratedTokens,
+            Ready = MakesProgress,
+        };
+
+    private void Admit(List<ActiveSequence> sequences)
+    {
+        switch (_scheduler!.TryAdd(sequences))
+        {
+            case QueueAnswer.QueueFull:
+                _recorder.QueueFull(sequences.Count);
+                throw new RequestRejectedException(
+                    RejectionReason.Overloaded,
+                    $"{_scheduler.WaitingCount} sequences wait and {sequences.Count} more came; the limit is {_options.MaxQueuedRequests}.",
+                    retryAfterSeconds: Math.Clamp(_scheduler.WaitingCount / Math.Max(1, _options.MaxNumSeqs), 1, 60));
+            case QueueAnswer.TooLong:
+                throw TooLong(sequences, _scheduler);
+        }
+    }
+
+    private RequestRejectedException TooLong(List<ActiveSequence> sequences, Scheduler scheduler)
+    {
+        int longest = sequences.Max(sequence => sequence.MaxLength);
+        int limit = scheduler.Blocks.Capacity * _shards!.Capacity.BlockSize;
+        return new RequestRejectedException(
+            RejectionReason.ContextLengthExceeded,
+            $"Prompt and max_tokens add up to {longest} tokens; the KV cache holds {limit}.",
+            "max_tokens");
+    }
+
+    private void Start()
+    {
+        if (_isRunning || _scheduler is not { HasWork: true })
+            return;
+        _isRunning = true;
+        _lastProgress = _recorder.Now;
+        RunAsync().Ignore();
+    }
+
+    private async Task RunAsync()
+    {
+        await Task.Yield(); // Groups that come together start together.
+        RequestContext.Clear();
+        Activity.Current = null; // The loop serves all groups: it is no part of the first one's trace.
+        _reporter.Start(Load);
+        while (_scheduler is { HasWork: true })
+        {
+            try
+            {
+                await StepAsync(_scheduler, _shards!);
+                _lastProgress = _recorder.Now;
+            }
+            catch (Exception failure)
+            {
+                await RecoverAsync(failure);
+            }
+        }
+
+        Report();
+        _isRunning = false;
+        _reporter.Stop(Load());
+    }
+
+    private async Task StepAsync(Scheduler scheduler, ReplicaShards shards)
+    {
+        SchedulerStep step = scheduler.Schedule() ?? throw new InvalidOperationException(
+            $"Nothing can run: {scheduler.RunningCount} running, {scheduler.WaitingCount} waiting, {scheduler.Blocks.AvailableCount} blocks left.");
+        _stepInFlight = step;
+        using Activity? activity = ClusterMetrics.Activities.StartActivity("replica.step");
+        activity?.SetTag("step", step.Number).SetTag("sequences", step.RowList.Count).SetTag("tokens", step.TokenCount);
+        Task<StepResult> execution = shards.ExecuteAsync(StepPlanBuilder.Build(step, shards.Assignment.Epoch));
+        _recorder.StepStarted(step, scheduler);
+        Report();
+        StepResult result = await execution;
+        Commit(scheduler, step, result);
+        _stepInFlight = null;
+    }
+
+    private void Commit(Scheduler scheduler, SchedulerStep step, StepResult result)
+    {
+        long now = _recorder.Now;
+        Span<int> drawn = stackalloc int[1];
+        for (int i = 0; i < step.RowList.Count; i++)
+        {
+            ScheduledRows rows = step.RowList[i];
+            var sequence = (ActiveSequence)rows.Sequence;
+            SequenceOutput output = result.Outputs[i];
+            if (output.Id != sequence.Id || output.Tokens.Length > drawn.Length)
+                throw new ShardFailedException($"Step {step.Number} answers {output.Tokens.Length} tokens for sequence {output.Id}, not for {sequence.Id}.");
+            for (int t = 0; t < output.Tokens.Length; t++)
+                drawn[t] = output.Tokens[t].Token;
+            Advance advance = PlainDecoding.After(rows, drawn[..output.Tokens.Length], sequence.Group.Origin.StopTokens.AsSpan());
+            if (scheduler.Commit(step, i, drawn[..advance.Emitted], advance.Retained, advance.End is not null)
+                && sequence.Take(rows, output, advance))
+                _news.Add(new News(sequence, advance.Emitted, now));
+        }
+
+        scheduler.Complete(step);
+    }
+
+    private void Report()
+    {
+        foreach (News news in _news)
+        {
+            _recorder.Advanced(news.Sequence, news.Tokens, news.At);
+            news.Sequence.Group.Mark(news.Sequence);
+        }
+
+        _news.Clear();
+    }
+
+    private readonly record struct News(ActiveSequence Sequence, int Tokens, long At);
+}
