@@ -50,9 +50,6 @@ internal sealed class ActiveSequence : Sequence
     /// <summary>When its first token came (timestamp), or 0.</summary>
     public long FirstTokenAt { get; set; }
 
-    /// <summary>When its last token came (timestamp), or 0.</summary>
-    public long LastTokenAt { get; set; }
-
     /// <summary>Alternatives per prompt token that the shards must report; -1 once they have.</summary>
     public int PromptTopLogprobs => _promptLogprobsPending ? Group.Origin.PromptTopLogprobs : -1;
 

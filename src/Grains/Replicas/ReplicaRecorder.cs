@@ -4,8 +4,8 @@ using Cluster.Grains.Scheduling;
 namespace Cluster.Grains.Replicas;
 
 /// <summary>
-/// Metrics of one replica: what only the replica can see. (End-to-end times and finish reasons are the session's: it alone
-/// knows about stop strings.)
+/// Metrics of one replica: what only the replica can see. What a client sees (time to first token, between tokens, to the
+/// end; finish reasons) is the session's.
 /// </summary>
 internal sealed class ReplicaRecorder(ClusterMetrics metrics, TimeProvider time, string model, string engine)
 {
@@ -52,9 +52,6 @@ internal sealed class ReplicaRecorder(ClusterMetrics metrics, TimeProvider time,
             metrics.GenerationTokens.Add(tokens, _tags);
             if (sequence.FirstTokenAt == 0)
                 FirstToken(sequence, now);
-            else
-                metrics.InterTokenLatency.Record(Seconds(sequence.LastTokenAt, now) / tokens, _tags);
-            sequence.LastTokenAt = now;
         }
 
         if (sequence.End is not null && sequence.FirstTokenAt != 0)
@@ -80,8 +77,6 @@ internal sealed class ReplicaRecorder(ClusterMetrics metrics, TimeProvider time,
     {
         sequence.FirstTokenAt = now;
         metrics.PrefillTime.Record(Seconds(sequence.FirstRowAt, now), _tags);
-        if (sequence.Start.Generated.IsEmpty)
-            metrics.TimeToFirstToken.Record(Seconds(sequence.Group.SubmittedAt, now), _tags);
     }
 
     private double Seconds(long from, long to) => time.GetElapsedTime(from, to).TotalSeconds;

@@ -10,12 +10,12 @@ internal interface IShardGrain : IGrainWithStringKey
 {
     /// <summary>Takes part in a replica's epoch: forgets all sequences and refuses plans of other epochs from now on.</summary>
     /// <exception cref="ShardFailedException">The shard is not loaded, or a newer epoch is known.</exception>
-    [Alias("Open")]
+    [Alias("Open"), ResponseTimeout("00:01:00")]
     Task<ShardCapacity> Open(long epoch);
 
     /// <summary>Runs one step. Nothing is half-applied: after a failure the replica opens a new epoch.</summary>
     /// <exception cref="ShardFailedException">Wrong epoch or order, or the device failed.</exception>
-    [Alias("Execute")]
+    [Alias("Execute"), ResponseTimeout("00:10:00")]
     Task<StepResult> Execute([Immutable] StepPlan plan);
 }
 

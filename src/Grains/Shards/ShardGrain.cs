@@ -1,5 +1,6 @@
 using Cluster.Kernels.Execution;
 using Orleans.Concurrency;
+using Orleans.Placement;
 
 namespace Cluster.Grains.Shards;
 
@@ -12,7 +13,7 @@ namespace Cluster.Grains.Shards;
 /// refused, so a replica that goes on must open a new one and send its sequences again.
 /// </para>
 /// </summary>
-[Reentrant, KeepAlive, Immovable, ShardPlacement]
+[Reentrant, KeepAlive, Immovable, ShardPlacementAttribute]
 internal sealed class ShardGrain(ShardHost host) : Grain, IShardGrain
 {
     private readonly Stack<ForwardBatchBuilder> _builders = new();

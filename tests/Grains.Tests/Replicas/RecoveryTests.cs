@@ -1,0 +1,76 @@
+using Cluster.Contracts;
+using Cluster.Grains.Replicas;
+using Cluster.Kernels.Execution;
+using Cluster.TestKit;
+
+namespace Cluster.Grains.Tests.Replicas;
+
+/// <summary>A failed step is lost as a whole; the tokens do not show it.</summary>
+public sealed class RecoveryTests
+{
+    [Fact]
+    public async Task FailedSteps_OpenNewEpochs_AndKeepTheTokens()
+    {
+        int step = 0;
+        await using ClusterFixture cluster = await new ClusterFixture
+        {
+            Engine = (_, _) => new FakeShardEngine { BeforeStep = _ => ++step is 4 or 9 ? throw new InvalidOperationException("device lost") : Task.CompletedTask },
+        }.StartAsync();
+        IEnumerable<Task> runs = Enumerable.Range(0, 8).Select(async i =>
+        {
+            int[] prompt = Groups.Prompt(6 + i, i);
+            Answer answer = (await Groups.RunAsync(cluster.Replica(), Groups.Group($"s{i}", Groups.Start(prompt, 15))))[0];
+            Assert.Equal(await FakeReference.GenerateAsync(prompt, 15), answer.Ids);
+        });
+        await Task.WhenAll(runs);
+        Assert.Equal(3, cluster.Topology.Epoch);
+    }
+
+    [Fact]
+    public async Task ReloadedEngine_WithFewerBlocks_GoesOn()
+    {
+        var gate = new StepGate();
+        await using ClusterFixture cluster = await new ClusterFixture { Engine = (_, _) => new FakeShardEngine { BeforeStep = gate.WaitAsync } }.StartAsync();
+        int[] prompt = Groups.Prompt(12);
+        Task<Dictionary<int, Answer>> run = Groups.RunAsync(cluster.Replica(), Groups.Group("a", Groups.Start(prompt, 20)));
+        gate.Release(5);
+        await TargetReplicaTests.WaitUntilAsync(() => Task.FromResult(cluster.Fake().Steps == 5));
+        cluster.Load(0, 0, new FakeShardEngine(blocks: 9));
+        gate.Release(1);
+        Assert.Equal(await FakeReference.GenerateAsync(prompt, 20), (await run)[0].Ids);
+        Assert.Equal(2, cluster.Topology.Epoch);
+        Assert.Equal(9, (await cluster.Replica().GetLoad()).Blocks);
+    }
+
+    [Fact]
+    public async Task OnlyTheGroupThatAlwaysFails_IsGivenUp()
+    {
+        const int poison = 96;
+        await using ClusterFixture cluster = await new ClusterFixture
+        {
+            Engine = (_, _) => new FakeShardEngine
+            {
+                BeforeStep = batch => batch.TokenIds.AsSpan(0, batch.Rows).IndexOf(poison) >= 0 ? throw new InvalidOperationException("poison") : Task.CompletedTask,
+            },
+            Configure = options => options.MaxNumSeqs = 1,
+        }.StartAsync();
+        int[] prompt = [.. Groups.Prompt(6).Select(token => token % 90)];
+        Task<Dictionary<int, Answer>> bad = Groups.RunAsync(cluster.Replica(), Groups.Group("bad", Groups.Start([poison, 1], 5)));
+        Task<Dictionary<int, Answer>> good = Groups.RunAsync(cluster.Replica(), Groups.Group("good", Groups.Start(prompt, 1)));
+        ReplicaFailedException failure = await Assert.ThrowsAsync<ReplicaFailedException>(() => bad);
+        Assert.Contains("poison", failure.Message, StringComparison.Ordinal);
+        Assert.Equal(await FakeReference.GenerateAsync(prompt, 1), (await good)[0].Ids);
+    }
+
+    [Fact]
+    public async Task UnloadedShard_IsRefused_AndServesOnceItIsBack()
+    {
+        await using ClusterFixture cluster = await new ClusterFixture().StartAsync();
+        cluster.Topology.BeforeOpen = () => throw new RequestRejectedException(RejectionReason.Overloaded, "loading", retryAfterSeconds: 1);
+        await Assert.ThrowsAsync<RequestRejectedException>(() => Groups.RunAsync(cluster.Replica(), Groups.Group("a", Groups.Start(Groups.Prompt(4), 3))));
+        cluster.Topology.BeforeOpen = null;
+        Assert.Equal(
+            await FakeReference.GenerateAsync(Groups.Prompt(4), 3),
+            (await Groups.RunAsync(cluster.Replica(), Groups.Group("a", Groups.Start(Groups.Prompt(4), 3))))[0].Ids);
+    }
+}
