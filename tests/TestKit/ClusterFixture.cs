@@ -1,10 +1,13 @@
+using Cluster.Contracts;
 using Cluster.Grains;
 using Cluster.Grains.Replicas;
 using Cluster.Grains.Shards;
 using Cluster.Grains.Topology;
 using Cluster.Kernels.Execution;
 using Microsoft.Extensions.DependencyInjection;
+using Orleans.Configuration;
 using Orleans.Hosting;
+using Orleans.Metadata;
 using Orleans.Runtime;
 using Orleans.Serialization;
 using Orleans.Storage;
@@ -41,6 +44,9 @@ internal sealed class ClusterFixture : IAsyncDisposable
 
     /// <summary>Ranks of each replica.</summary>
     public int ShardsPerReplica { get; init; } = 1;
+
+    /// <summary>Whether the real topology runs instead of <see cref="FakeTopologyGrain"/>; the fixture joins its silos.</summary>
+    public bool RealTopology { get; init; }
 
     /// <summary>Rows that outlive a silo.</summary>
     public SharedMemoryStorage Storage { get; } = new();
@@ -85,7 +91,29 @@ internal sealed class ClusterFixture : IAsyncDisposable
                 Load(replica, rank, Engine(replica, rank));
         }
 
+        for (int silo = 0; RealTopology && silo < Silos; silo++)
+            await JoinAsync(silo);
         return this;
+    }
+
+    /// <summary>Tells the real topology what a silo has loaded.</summary>
+    public Task JoinAsync(int silo)
+    {
+        string name = Cluster.Silos[silo].Name;
+        ShardDescription[] shards = [.. _engines.Keys
+            .Select(ShardKey.Parse)
+            .Where(key => key.Silo == name)
+            .Select(key => new ShardDescription(key.ToString(), name, key.Device, key.Rank))];
+        var model = new ModelDescription
+        {
+            Name = Model,
+            Path = "fake",
+            Fingerprint = "fake",
+            MaxModelLength = _engines.Values.Min(engine => engine.Spec.MaxModelLength),
+            Architecture = "fake",
+        };
+        var description = new SiloDescription(name, [.. shards.Select(shard => shard.Device).Distinct()], "");
+        return Grains.GetGrain<ITopologyControlGrain>(0).Join(new SiloRegistration(description, [model], [.. shards]));
     }
 
     /// <summary>Loads an engine in place of the one that was there.</summary>
@@ -111,6 +139,8 @@ internal sealed class ClusterFixture : IAsyncDisposable
     {
         silo.AddClusterGrains(Configure);
         silo.Services.AddSingleton(Topology);
+        silo.Configure<GrainTypeOptions>(types => types.Classes.RemoveWhere(
+            type => typeof(ITopologyGrain).IsAssignableFrom(type) && (type == typeof(FakeTopologyGrain)) == RealTopology));
         silo.Services.AddKeyedSingleton<IGrainStorage>("Default", (services, _) => Storage.For(services.GetRequiredService<Serializer>()));
         ConfigureSilo(silo);
     }

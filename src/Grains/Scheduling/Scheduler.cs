@@ -70,7 +70,8 @@ internal sealed partial class Scheduler
     /// <summary>Times that a sequence lost its blocks.</summary>
     public long PreemptionCount { get; private set; }
 
-    private int MaxRunning => _options.MaxSequencesPerStep * _options.MaxStepsInFlight;
+    // More than a step can hold would only take turns: they wait instead, and room is made for them by fair share.
+    private int MaxRunning => Math.Min(_options.MaxSequencesPerStep, _options.MaxTokensPerStep) * _options.MaxStepsInFlight;
 
     /// <summary>Queues a group as a whole, or refuses it as a whole.</summary>
     public QueueAnswer TryAdd(IReadOnlyList<Sequence> group)

@@ -36,12 +36,13 @@ internal sealed class SchedulerDriver(SchedulerOptions options)
     public static int[] Prompt(int length, int seed = 0) => [.. Enumerable.Range(0, length).Select(i => (seed * 1000) + i)];
 
     /// <summary>One step; null when nobody can run.</summary>
-    public SchedulerStep? Step()
+    public Snapshot? Step()
     {
-        SchedulerStep? step = Scheduler.Schedule();
-        if (step is not null)
-            Commit(step);
-        return step;
+        if (Scheduler.Schedule() is not { } step)
+            return null;
+        var snapshot = new Snapshot([.. step.Rows], [.. step.Removed]);
+        Commit(step);
+        return snapshot;
     }
 
     /// <summary>Commits a step as a model would.</summary>
@@ -91,3 +92,6 @@ internal sealed class SchedulerDriver(SchedulerOptions options)
         }
     }
 }
+
+/// <summary>What a step held; the step itself is used again.</summary>
+internal sealed record Snapshot(IReadOnlyList<ScheduledRows> Rows, IReadOnlyList<int> Removed);

@@ -16,9 +16,21 @@ public sealed class SchedulerPropertyTests
 
     /// <summary>Ten runs of 1000 steps each with adds, cancels, ends, preemptions, prefix hits and steps in flight.</summary>
     [Fact]
-    public void TenThousandSteps_KeepTheAccountExact() => Scenarios.Sample(Run, iter: 10, threads: 1);
+    public void TenThousandSteps_KeepTheAccountExact()
+    {
+        (long Preemptions, long CachedTokens, int Cancelled) seen = default;
+        Scenarios.Sample(
+            scenario =>
+            {
+                (long Preemptions, long CachedTokens, int Cancelled) run = Run(scenario);
+                seen = (seen.Preemptions + run.Preemptions, seen.CachedTokens + run.CachedTokens, seen.Cancelled + run.Cancelled);
+            },
+            iter: 10,
+            threads: 1);
+        Assert.True(seen is { Preemptions: > 100, CachedTokens: > 1000, Cancelled: > 100 }, $"The runs were too tame: {seen}.");
+    }
 
-    private static void Run(Scenario scenario)
+    private static (long Preemptions, long CachedTokens, int Cancelled) Run(Scenario scenario)
     {
         var driver = new SchedulerDriver(scenario.Options);
         var random = new Pcg(scenario.Seed);
@@ -46,6 +58,7 @@ public sealed class SchedulerPropertyTests
         Assert.Equal(accepted, driver.Finished.Count + cancelled.Count);
         Assert.All(driver.Finished, sequence => Assert.Equal(sequence.MaxLength, sequence.Length));
         Assert.All(driver.Finished, CheckTokens);
+        return (driver.Scheduler.PreemptionCount, driver.Finished.Sum(sequence => (long)sequence.CachedTokens), cancelled.Count);
     }
 
     private static void Commit(SchedulerDriver driver, SchedulerStep step)
