@@ -12,6 +12,7 @@ using Orleans.Runtime;
 using Orleans.Serialization;
 using Orleans.Storage;
 using Orleans.TestingHost;
+using ClusterOptions = Cluster.Grains.ClusterOptions;
 
 namespace Cluster.TestKit;
 
