@@ -1,0 +1,42 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Cluster.Contracts;
+
+namespace Cluster.Silo.Gateway.Endpoints;
+
+/// <summary>GET /admin/topology and /admin/gateways.</summary>
+internal sealed class AdminEndpoints(ISessionAccess access, RetryPolicy retry, ServingGate serving, GatewaySettings settings, TimeProvider time)
+{
+    /// <summary>Registers the routes.</summary>
+    public void Map(IEndpointRouteBuilder routes)
+    {
+        routes.MapGet("/admin/topology", async context =>
+        {
+            ClusterTopology topology = await Ask(context, access.GetTopology);
+            await Respond(context, topology, AdminJson.Default.ClusterTopology);
+        });
+        routes.MapGet("/admin/gateways", async context =>
+        {
+            GatewayList gateways = await Ask(context, access.GetGateways);
+            await Respond(context, gateways, AdminJson.Default.GatewayList);
+        });
+    }
+
+    private async Task<T> Ask<T>(HttpContext context, Func<CancellationToken, Task<T>> question)
+    {
+        await serving.Wait(settings.ModelWait, time, context.RequestAborted);
+        return await retry.Call(question, context.RequestAborted);
+    }
+
+    private static Task Respond<T>(HttpContext context, T value, System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type)
+    {
+        context.Response.ContentType = "application/json";
+        return JsonSerializer.SerializeAsync(context.Response.Body, value, type, context.RequestAborted);
+    }
+}
+
+/// <summary>JSON of the admin answers: snake_case members of the contracts.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
+[JsonSerializable(typeof(ClusterTopology))]
+[JsonSerializable(typeof(GatewayList))]
+internal sealed partial class AdminJson : JsonSerializerContext;

@@ -1,0 +1,46 @@
+using System.Collections.Immutable;
+using System.Net;
+using Cluster.Contracts;
+using Microsoft.Extensions.Options;
+using Orleans.Configuration;
+using Orleans.Runtime;
+
+namespace Cluster.Silo.Gateway;
+
+/// <summary>Reaches the grains of the cluster through the silo's own client.</summary>
+internal sealed class GrainSessionAccess(
+    IGrainFactory grains, IOptions<Orleans.Configuration.ClusterOptions> cluster, IOptions<SiloMessagingOptions> messaging) : ISessionAccess
+{
+    /// <inheritdoc/>
+    public Task<SessionDescription> Start(string id, GenerationRequest request, CancellationToken cancellationToken) =>
+        grains.GetGrain<ISessionGrain>(id).Start(request, cancellationToken);
+
+    /// <inheritdoc/>
+    public Task<SessionDescription> Describe(string id, string owner, CancellationToken cancellationToken) =>
+        grains.GetGrain<ISessionGrain>(id).Describe(owner, cancellationToken);
+
+    /// <inheritdoc/>
+    public IAsyncEnumerable<SessionEvent> Attach(string id, string owner, long fromSequenceNumber, CancellationToken cancellationToken) =>
+        grains.GetGrain<ISessionGrain>(id).Attach(owner, fromSequenceNumber, cancellationToken);
+
+    /// <inheritdoc/>
+    public Task<bool> Cancel(string id, string owner, CancellationToken cancellationToken) =>
+        grains.GetGrain<ISessionGrain>(id).Cancel(owner, cancellationToken);
+
+    /// <inheritdoc/>
+    public Task<ClusterTopology> GetTopology(CancellationToken cancellationToken) =>
+        grains.GetGrain<ITopologyGrain>(0).Get(cancellationToken);
+
+    /// <inheritdoc/>
+    public async Task<GatewayList> GetGateways(CancellationToken cancellationToken)
+    {
+        MembershipEntry[] silos = await grains.GetGrain<IManagementGrain>(0).GetDetailedHosts(onlyActive: true);
+        ImmutableArray<string> gateways =
+        [
+            .. silos.Where(silo => silo.ProxyPort > 0)
+                .Select(silo => new IPEndPoint(silo.SiloAddress.Endpoint.Address, silo.ProxyPort).ToString())
+                .Order(StringComparer.Ordinal),
+        ];
+        return new GatewayList(cluster.Value.ClusterId, cluster.Value.ServiceId, gateways, messaging.Value.ResponseTimeout.TotalSeconds);
+    }
+}

@@ -1,0 +1,21 @@
+namespace Cluster.Silo.Hosting;
+
+/// <summary>Finds the demonstration model: beside the binary, or up the folder tree of a clone.</summary>
+internal static class BundledModels
+{
+    /// <summary>Served name and folder name.</summary>
+    public const string Name = "cluster-demo";
+
+    /// <summary>The model's folder.</summary>
+    /// <exception cref="StartFailedException">It is nowhere.</exception>
+    public static string Find(string start)
+    {
+        for (string? folder = Path.TrimEndingDirectorySeparator(start); folder is not null; folder = Path.GetDirectoryName(folder))
+        {
+            string candidate = Path.Combine(folder, "models", Name);
+            if (File.Exists(Path.Combine(candidate, "config.json")))
+                return candidate;
+        }
+        throw new StartFailedException($"no model: the bundled model models/{Name} is neither in {start} nor above it; name a checkpoint folder with --model DIR");
+    }
+}

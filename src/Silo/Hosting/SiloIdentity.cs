@@ -1,0 +1,50 @@
+using System.Net;
+using Cluster.Grains;
+
+namespace Cluster.Silo.Hosting;
+
+/// <summary>Who this silo is and where it lives: name, folder, addresses.</summary>
+internal sealed record SiloIdentity
+{
+    /// <summary>Name of the silo.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>Folder of the embedded store and the remembered ports.</summary>
+    public required string DataFolder { get; init; }
+
+    /// <summary>Address of the HTTP listener.</summary>
+    public required IPAddress Host { get; init; }
+
+    /// <summary>Orleans ports.</summary>
+    public required OrleansPorts Ports { get; init; }
+
+    /// <summary>Fills in what the options leave open.</summary>
+    /// <exception cref="StartFailedException">The data folder cannot be used.</exception>
+    public static SiloIdentity For(ClusterOptions options)
+    {
+        string name = options.SiloName ?? $"{Environment.MachineName}-{options.Port}";
+        string folder = Path.GetFullPath(options.DataDir ?? DefaultFolder());
+        try
+        {
+            Directory.CreateDirectory(folder);
+            return new SiloIdentity
+            {
+                Name = name,
+                DataFolder = folder,
+                Host = options.Host == "localhost" ? IPAddress.Loopback : IPAddress.Parse(options.Host),
+                Ports = OrleansPorts.Remember(folder, name, options.SiloPort, options.GatewayPort),
+            };
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new StartFailedException($"--data-dir {folder}: {exception.Message}", exception);
+        }
+    }
+
+    private static string DefaultFolder()
+    {
+        string applicationData = Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData, Environment.SpecialFolderOption.DoNotVerify);
+        // A service user may have no home.
+        return Path.Combine(applicationData.Length > 0 ? applicationData : Path.GetTempPath(), "inference-cluster");
+    }
+}
