@@ -23,7 +23,7 @@ internal sealed record SiloIdentity
     public static SiloIdentity For(ClusterOptions options)
     {
         string name = options.SiloName ?? $"{Environment.MachineName}-{options.Port}";
-        string folder = Path.GetFullPath(options.DataDir ?? DefaultFolder());
+        string folder = FolderOf(options);
         try
         {
             Directory.CreateDirectory(folder);
@@ -40,6 +40,9 @@ internal sealed record SiloIdentity
             throw new StartFailedException($"--data-dir {folder}: {exception.Message}", exception);
         }
     }
+
+    /// <summary>Path of the data folder.</summary>
+    public static string FolderOf(ClusterOptions options) => Path.GetFullPath(options.DataDir ?? DefaultFolder());
 
     private static string DefaultFolder()
     {

@@ -1,0 +1,92 @@
+using System.Collections.Immutable;
+using Cluster.Contracts;
+using Cluster.Grains.Topology;
+using Cluster.Silo.Gateway;
+
+namespace Cluster.Silo.Hosting;
+
+/// <summary>
+/// Loads this silo's models while the silo and its HTTP listener start, announces them to the topology, and opens the
+/// gateway. A model that cannot be loaded ends the process with one line.
+/// </summary>
+internal sealed class ModelHost(
+    ModelLoader loader,
+    SiloIdentity identity,
+    SiloAddresses addresses,
+    IGrainFactory grains,
+    ServingGate serving,
+    RetryPolicy retry,
+    IHostApplicationLifetime lifetime) : IHostedService, IAsyncDisposable
+{
+    private readonly CancellationTokenSource _stopping = new();
+    private Task _work = Task.CompletedTask;
+
+    /// <summary>Why the start failed, or null.</summary>
+    public StartFailedException? Failure { get; private set; }
+
+    /// <summary>What is loaded.</summary>
+    public ImmutableArray<LoadedModel> Models { get; private set; } = [];
+
+    /// <inheritdoc/>
+    public Task StartAsync(CancellationToken cancellationToken)
+    {
+        _work = Task.Run(RunAsync, CancellationToken.None);
+        return Task.CompletedTask;
+    }
+
+    /// <inheritdoc/>
+    public async Task StopAsync(CancellationToken cancellationToken)
+    {
+        await _stopping.CancelAsync();
+        await _work.WaitAsync(cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        foreach (LoadedModel model in Models)
+            await model.Engine.DisposeAsync();
+        _stopping.Dispose();
+    }
+
+    private async Task RunAsync()
+    {
+        try
+        {
+            Models = await loader.LoadAsync(_stopping.Token);
+            await Started();
+            await Join();
+            serving.Open();
+            StartSummary.Print(Console.Out, identity, addresses.HttpUrl, Models);
+        }
+        catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
+        {
+            // The silo stops.
+        }
+        catch (Exception exception)
+        {
+            Failure = exception as StartFailedException ?? new StartFailedException(exception.Message, exception);
+            lifetime.StopApplication();
+        }
+    }
+
+    private async Task Started()
+    {
+        var started = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using CancellationTokenRegistration registration = lifetime.ApplicationStarted.Register(started.SetResult);
+        await started.Task.WaitAsync(_stopping.Token);
+    }
+
+    private Task Join()
+    {
+        var silo = new SiloDescription(identity.Name, [.. loader.Devices().Select(device => device.Device.ToString())], addresses.HttpUrl);
+        var registration = new SiloRegistration(silo, [.. Models.Select(model => model.Description)], [.. Models.Select(model => model.Shard)]);
+        return retry.Call(
+            async _ =>
+            {
+                await grains.GetGrain<ITopologyControlGrain>(0).Join(registration);
+                return true;
+            },
+            _stopping.Token);
+    }
+}

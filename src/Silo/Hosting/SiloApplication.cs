@@ -1,0 +1,81 @@
+using System.Net;
+using Cluster.Grains;
+using Cluster.Silo.Gateway;
+using Cluster.Silo.Gateway.Endpoints;
+using Cluster.Silo.Gateway.Metrics;
+using Cluster.Silo.Storage;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.Options;
+
+namespace Cluster.Silo.Hosting;
+
+/// <summary>Builds the process: Orleans, HTTP gateway, models.</summary>
+internal static class SiloApplication
+{
+    // After the drain everything stops quickly; this only bounds a store or a socket that hangs.
+    private static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(15);
+
+    /// <summary>Builds the application; nothing has started yet. <paramref name="store"/> is null with Redis.</summary>
+    public static WebApplication Build(ClusterOptions options, SiloIdentity identity, SqliteStore? store, IConfiguration configuration)
+    {
+        // The empty builder: no file watchers, no providers that are not used, a quick start.
+        WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
+        builder.Configuration.AddConfiguration(configuration);
+        AddLogging(builder.Logging, configuration);
+        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel => Listen(kestrel, options, identity.Host));
+        builder.Services.AddRoutingCore();
+        builder.Services.Configure<HostOptions>(host =>
+        {
+            // HTTP listens while the silo starts: liveness must not wait for models.
+            host.ServicesStartConcurrently = true;
+            host.ShutdownTimeout = TimeSpan.FromSeconds(options.ShutdownTimeout) + StopLimit;
+        });
+        builder.Services.Configure<ConsoleLifetimeOptions>(console => console.SuppressStatusMessages = true);
+        AddServices(builder.Services, options, identity);
+        builder.UseOrleans(silo => SiloConfiguration.Configure(silo, options, identity, store));
+        // Last, so that it wins over options made from nothing.
+        builder.Services.AddSingleton(Options.Create(options));
+        WebApplication application = builder.Build();
+        application.MapGateway();
+        return application;
+    }
+
+    private static void AddLogging(ILoggingBuilder logging, IConfiguration configuration)
+    {
+        logging.AddConfiguration(configuration.GetSection("Logging"));
+        logging.AddSimpleConsole(console =>
+        {
+            console.SingleLine = true;
+            console.TimestampFormat = "HH:mm:ss.fff ";
+        });
+        // Standard output belongs to the start summary.
+        logging.Services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
+    }
+
+    private static void Listen(KestrelServerOptions kestrel, ClusterOptions options, IPAddress host)
+    {
+        kestrel.AddServerHeader = false;
+        // The gateway has its own limit, with an answer that clients see.
+        kestrel.Limits.MaxRequestBodySize = null;
+        kestrel.Listen(host, options.Port);
+    }
+
+    private static void AddServices(IServiceCollection services, ClusterOptions options, SiloIdentity identity)
+    {
+        services.AddSingleton(TimeProvider.System);
+        services.AddSingleton(options);
+        services.AddSingleton(identity);
+        services.AddGateway(new GatewaySettings(options.MaxRequestBodyBytes, TimeSpan.FromSeconds(options.ModelWait)), options.ApiKey);
+        services.AddSingleton<ISessionAccess, GrainSessionAccess>();
+        services.AddSingleton<IReadiness, SiloReadiness>();
+        services.AddSingleton<IConstantMetrics, CacheConfigMetrics>();
+        services.AddSingleton<SiloAddresses>();
+        services.AddSingleton<DeviceThreads>();
+        services.AddSingleton<ModelLoader>();
+        services.AddSingleton<ModelHost>();
+        services.AddHostedService(provider => provider.GetRequiredService<ModelHost>());
+        services.AddHostedService<DrainService>();
+        if (Telemetry.IsWanted)
+            services.AddTelemetry(identity.Name);
+    }
+}
