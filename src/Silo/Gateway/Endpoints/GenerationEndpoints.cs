@@ -20,6 +20,9 @@ internal sealed class GenerationEndpoints(
     TimeProvider time,
     ILogger<GenerationEndpoints> logger)
 {
+    // How a session says that its id belongs to another request.
+    private const string RequestIdParameter = "request_id";
+
     /// <summary>Registers the routes.</summary>
     public void Map(IEndpointRouteBuilder routes)
     {
@@ -60,14 +63,28 @@ internal sealed class GenerationEndpoints(
         string requestId = context.Response.Headers[RequestGuard.RequestIdHeader].ToString();
         if (call.UnknownFields.Count > 0)
             GatewayLog.UnknownFields(logger, requestId, string.Join(", ", call.UnknownFields));
-        string id = SessionIds.For(kind, owner, RequestGuard.GivenRequestId(context));
-        SessionDescription session = await retry.Call(token => access.Start(id, request, token), cancellationToken);
+        SessionDescription session = await StartSession(request, RequestGuard.GivenRequestId(context), cancellationToken);
         GatewayLog.SessionStarted(logger, requestId, session.Id, span?.TraceId.ToString() ?? "");
         span?.SetTag("gen_ai.response.id", session.Id);
         if (call.Stream)
             await stream.Run(context, session, owner, startingAfter: -1, cancellationToken);
         else
             await unary.Run(context, session, owner, cancellationToken);
+    }
+
+    private async Task<SessionDescription> StartSession(GenerationRequest request, string? requestId, CancellationToken cancellationToken)
+    {
+        try
+        {
+            string id = SessionIds.For(request.Kind, request.Owner, requestId);
+            return await retry.Call(token => access.Start(id, request, token), cancellationToken);
+        }
+        catch (RequestRejectedException taken) when (requestId is not null && taken.Parameter == RequestIdParameter)
+        {
+            // Some proxies give many requests one id: only the first of them is found by it.
+            string id = SessionId.New(request.Kind);
+            return await retry.Call(token => access.Start(id, request, token), cancellationToken);
+        }
     }
 
     private async Task<GenerationCall> ReadCall(HttpContext context, RequestKind kind)
