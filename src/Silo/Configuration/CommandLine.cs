@@ -42,7 +42,8 @@ internal static class CommandLine
 
     private static Option<string[]> NewOption(Setting setting) => new(setting.Flag)
     {
-        Arity = setting.IsSwitch ? ArgumentArity.ZeroOrOne : setting.Repeatable ? ArgumentArity.OneOrMore : ArgumentArity.ExactlyOne,
+        // The last one counts where only one is meant, as with vLLM's flags.
+        Arity = setting.IsSwitch ? ArgumentArity.ZeroOrMore : ArgumentArity.OneOrMore,
         AllowMultipleArgumentsPerToken = false,
     };
 

@@ -20,6 +20,7 @@ internal static class GatewayApplication
         services.AddSingleton<MetricsPage>();
         services.AddSingleton<GenerationEndpoints>();
         services.AddSingleton<ModelEndpoints>();
+        services.AddSingleton<TokenizerEndpoints>();
         services.AddSingleton<StatusEndpoints>();
         services.AddSingleton<AdminEndpoints>();
         return services;
@@ -33,6 +34,7 @@ internal static class GatewayApplication
         IServiceProvider services = application.Services;
         services.GetRequiredService<GenerationEndpoints>().Map(application);
         services.GetRequiredService<ModelEndpoints>().Map(application);
+        services.GetRequiredService<TokenizerEndpoints>().Map(application);
         services.GetRequiredService<StatusEndpoints>().Map(application);
         services.GetRequiredService<AdminEndpoints>().Map(application);
     }

@@ -70,7 +70,7 @@ internal sealed class ModelLoader(ClusterOptions options, SiloIdentity identity,
         KvBudget budget = KvBudget.For(options, config, kvType, freeBytes, shardCount);
         // Tokenizer and weights have nothing to do with each other: a start waits for the slower of the two.
         Task<ServedModel> served = Task.Run(
-            () => ServedModelReader.Read(folder, name, budget.MaxModelLength, options.GenerationConfig == "auto", time), cancellationToken);
+            () => ServedModelReader.Read(folder, name, options, time), cancellationToken);
         DeviceThread thread = await devices.Open(device);
         var spec = new ShardSpec
         {
@@ -86,6 +86,7 @@ internal sealed class ModelLoader(ClusterOptions options, SiloIdentity identity,
         };
         var engine = new WatchedEngine(await ShardEngine.LoadAsync(spec, thread, cancellationToken), time);
         ServedModel model = await served;
+        model = model with { Description = model.Description with { MaxModelLength = budget.MaxModelLength } };
         var key = new ShardKey(identity.Name, device.Device.ToString(), name, Replica: 0, Rank: 0);
         shards.Add(key.ToString(), engine);
         catalog.Add(model);

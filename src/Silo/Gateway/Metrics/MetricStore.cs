@@ -10,11 +10,13 @@ internal sealed class MetricStore : IDisposable
     private readonly MeterListener _listener = new();
     private readonly Lock _lock = new();
     private readonly List<MetricFamily> _families = [];
+    private readonly Meter _meter;
 
     /// <summary>Starts to listen. <paramref name="metrics"/> must exist before: its instruments are what is listened to.</summary>
     public MetricStore(ClusterMetrics metrics)
     {
         ArgumentNullException.ThrowIfNull(metrics);
+        _meter = metrics.PromptTokens.Meter;
         _listener.InstrumentPublished = Publish;
         _listener.SetMeasurementEventCallback<long>((_, value, tags, state) => ((MetricFamily)state!).Record(value, tags));
         _listener.SetMeasurementEventCallback<double>((_, value, tags, state) => ((MetricFamily)state!).Record(value, tags));
@@ -38,7 +40,8 @@ internal sealed class MetricStore : IDisposable
 
     private void Publish(Instrument instrument, MeterListener listener)
     {
-        if (instrument.Meter.Name != ClusterMetrics.SourceName)
+        // By identity: several silos of one process (tests) have meters of the same name.
+        if (instrument.Meter != _meter)
             return;
         MetricKind? kind = instrument switch
         {

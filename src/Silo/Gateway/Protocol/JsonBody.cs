@@ -86,7 +86,8 @@ internal static class JsonBody
 
     private static string SyntaxProblem(ReadOnlySpan<byte> body, int position, int depth, string? member)
     {
-        if (depth >= MaxDepth)
+        // The reader stops before it enters the level beyond the limit.
+        if (depth >= MaxDepth - 1 && position < body.Length && body[position] is (byte)'[' or (byte)'{')
             return $"The request body is nested deeper than {MaxDepth} levels (at byte {position}).";
         while (position < body.Length && body[position] is (byte)' ' or (byte)':' or (byte)'\n' or (byte)'\r' or (byte)'\t')
             position++;
