@@ -37,7 +37,7 @@ public sealed class BadInputTests(BadInputSilo host) : IClassFixture<BadInputSil
         { "/v1/completions", """{"model":"cluster-demo","prompt":[]}""", HttpStatusCode.BadRequest, "prompt", "empty" },
         { "/v1/completions", """{"model":"cluster-demo","prompt":5}""", HttpStatusCode.BadRequest, "prompt", "prompt" },
         { "/v1/completions", """{"model":"cluster-demo","prompt":"a","max_tokens":"many"}""", HttpStatusCode.BadRequest, "max_tokens", "max_tokens" },
-        { "/v1/completions", """{"model":"cluster-demo","prompt":"a","temperature":NaN}""", HttpStatusCode.BadRequest, null, "JSON" },
+        { "/v1/completions", """{"model":"cluster-demo","prompt":"a","temperature":NaN}""", HttpStatusCode.BadRequest, "temperature", "JSON" },
         { "/v1/completions", """{"model":"cluster-demo","prompt":"a","temperature":"NaN"}""", HttpStatusCode.BadRequest, "temperature", "temperature" },
         { "/v1/completions", """{"model":"cluster-demo","prompt":"a","temperature":1e999}""", HttpStatusCode.BadRequest, "temperature", "temperature" },
         { "/v1/completions", """{"model":"cluster-demo","prompt":"a","temperature":2.5}""", HttpStatusCode.BadRequest, "temperature", "2.5" },

@@ -47,7 +47,7 @@ internal static class CompletionReader
         if (fields.Take("prompt") is not { } value)
             throw FieldReader.Refuse("prompt", $"The field 'prompt' is missing; it must be {Expected}.");
         if (value.ValueKind == JsonValueKind.String)
-            return [Prompt.FromText(value.GetString()!)];
+            return [Text(value, "prompt")];
         if (value.ValueKind != JsonValueKind.Array)
             throw FieldReader.Wrong("prompt", Expected, value);
         if (value.GetArrayLength() == 0)
@@ -57,9 +57,13 @@ internal static class CompletionReader
         return [.. value.EnumerateArray().Select((element, i) => One(element, $"prompt[{i}]"))];
     }
 
+    private static Prompt Text(JsonElement element, string path) => element.GetString() is { Length: > 0 } text
+        ? Prompt.FromText(text)
+        : throw FieldReader.Refuse(path, $"The field '{path}' is empty; at least one character is needed, got 0.");
+
     private static Prompt One(JsonElement element, string path) => element.ValueKind switch
     {
-        JsonValueKind.String => Prompt.FromText(element.GetString()!),
+        JsonValueKind.String => Text(element, path),
         JsonValueKind.Array => new Prompt { TokenIds = FieldReader.IntegersOf(element, path) },
         _ => throw FieldReader.Wrong(path, "a string or an array of token ids", element),
     };

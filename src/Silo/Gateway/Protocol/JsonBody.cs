@@ -68,7 +68,9 @@ internal static class JsonBody
         }
         catch (JsonException)
         {
-            throw Refuse(SyntaxProblem(body, (int)reader.BytesConsumed, reader.CurrentDepth, member), topMember);
+            string problem = SyntaxProblem(body, (int)reader.BytesConsumed, reader.CurrentDepth, member, out bool isNonFinite);
+            // Broken syntax is the body's fault; only a number that JSON cannot write is a field's.
+            throw Refuse(problem, isNonFinite ? topMember : null);
         }
     }
 
@@ -84,8 +86,9 @@ internal static class JsonBody
         }
     }
 
-    private static string SyntaxProblem(ReadOnlySpan<byte> body, int position, int depth, string? member)
+    private static string SyntaxProblem(ReadOnlySpan<byte> body, int position, int depth, string? member, out bool isNonFinite)
     {
+        isNonFinite = false;
         // The reader stops before it enters the level beyond the limit.
         if (depth >= MaxDepth - 1 && position < body.Length && body[position] is (byte)'[' or (byte)'{')
             return $"The request body is nested deeper than {MaxDepth} levels (at byte {position}).";
@@ -95,9 +98,8 @@ internal static class JsonBody
         if (position >= body.Length)
             return $"The request body is not valid JSON: it ends at byte {position}{where}.";
         ReadOnlySpan<byte> rest = body[position..Math.Min(body.Length, position + ExcerptBytes)];
-        string note = rest.StartsWith("NaN"u8) || rest.StartsWith("Infinity"u8) || rest.StartsWith("-Infinity"u8)
-            ? " NaN and Infinity are not JSON numbers."
-            : "";
+        isNonFinite = rest.StartsWith("NaN"u8) || rest.StartsWith("Infinity"u8) || rest.StartsWith("-Infinity"u8);
+        string note = isNonFinite ? " NaN and Infinity are not JSON numbers." : "";
         return $"The request body is not valid JSON at byte {position}{where}, near '{Excerpt(rest)}'.{note}";
     }
 
