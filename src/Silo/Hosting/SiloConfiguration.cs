@@ -19,6 +19,7 @@ internal static class SiloConfiguration
     /// <summary>Configures the silo; <paramref name="store"/> is the embedded store, null with Redis.</summary>
     public static void Configure(ISiloBuilder silo, ClusterOptions options, SiloIdentity identity, SqliteStore? store)
     {
+        silo.AddClusterGrains(_ => { });
         SessionServices.Register(silo.Services);
         silo.Configure<SiloOptions>(o => o.SiloName = identity.Name);
         if (options.Redis is { } redis)
