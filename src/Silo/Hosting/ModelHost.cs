@@ -65,7 +65,9 @@ internal sealed class ModelHost(
         }
         catch (Exception exception)
         {
-            Failure = exception as StartFailedException ?? new StartFailedException(exception.Message, exception);
+            Exception cause = exception.GetBaseException();
+            string message = cause == exception ? exception.Message : $"{exception.Message} {cause.Message}";
+            Failure = exception as StartFailedException ?? new StartFailedException(message, exception);
             lifetime.StopApplication();
         }
     }

@@ -31,6 +31,8 @@ internal static class SiloProcess
         SiloIdentity identity = SiloIdentity.For(options);
         using SqliteStore? store = folder is null ? null : Open(folder);
         await using WebApplication application = SiloApplication.Build(options, identity, store, configuration);
+        // Asked for now: the services are gone when the application has run.
+        var models = application.Services.GetRequiredService<ModelHost>();
         try
         {
             await application.RunAsync();
@@ -39,7 +41,7 @@ internal static class SiloProcess
         {
             throw new StartFailedException(problem, exception);
         }
-        if (application.Services.GetRequiredService<ModelHost>().Failure is { } failure)
+        if (models.Failure is { } failure)
             throw failure;
     }
 

@@ -14,6 +14,9 @@ internal static class StorageRegistration
         AddSerializer(silo.Services);
         silo.Services.AddKeyedSingleton<IGrainStorage>(
             name, (services, _) => new SqliteGrainStorage(store, services.GetRequiredService<OrleansGrainStorageSerializer>()));
+        // Orleans asks for its default provider without a name.
+        if (name == "Default")
+            silo.Services.TryAddSingleton(services => services.GetRequiredKeyedService<IGrainStorage>(name));
         return silo;
     }
 
