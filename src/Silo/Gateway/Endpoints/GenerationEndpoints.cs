@@ -23,6 +23,8 @@ internal sealed class GenerationEndpoints(
     // How a session says that its id belongs to another request.
     private const string RequestIdParameter = "request_id";
 
+    private const int LongestLoggedNames = 200;
+
     /// <summary>Registers the routes.</summary>
     public void Map(IEndpointRouteBuilder routes)
     {
@@ -62,7 +64,7 @@ internal sealed class GenerationEndpoints(
         using Activity? span = GenerationSpan.Start(request, call.Stream);
         string requestId = context.Response.Headers[RequestGuard.RequestIdHeader].ToString();
         if (call.UnknownFields.Count > 0)
-            GatewayLog.UnknownFields(logger, requestId, string.Join(", ", call.UnknownFields));
+            GatewayLog.UnknownFields(logger, requestId, Shorten(string.Join(", ", call.UnknownFields)));
         SessionDescription session = await StartSession(request, RequestGuard.GivenRequestId(context), cancellationToken);
         GatewayLog.SessionStarted(logger, requestId, session.Id, span?.TraceId.ToString() ?? "");
         span?.SetTag("gen_ai.response.id", session.Id);
@@ -126,6 +128,9 @@ internal sealed class GenerationEndpoints(
             json.WriteEndObject();
         });
     }
+
+    // A body may hold a field name of megabytes: the log stays readable.
+    private static string Shorten(string names) => names.Length <= LongestLoggedNames ? names : names[..LongestLoggedNames] + "...";
 
     private static bool QueryFlag(HttpContext context, string name) => context.Request.Query[name].ToString() switch
     {

@@ -72,8 +72,15 @@ internal static class CompletionReader
 /// <summary>The field <c>model</c>, which vLLM lets clients leave out.</summary>
 internal static class ModelField
 {
+    private const int LongestName = 1024;
+
     /// <summary>The named model, or the only one there is.</summary>
-    public static string Read(FieldReader fields, string? defaultModel) =>
-        fields.Text("model") ?? defaultModel
-        ?? throw FieldReader.Refuse("model", "The field 'model' is missing; it must be the name of a served model (GET /v1/models lists them).");
+    public static string Read(FieldReader fields, string? defaultModel)
+    {
+        string name = fields.Text("model") ?? defaultModel
+            ?? throw FieldReader.Refuse("model", "The field 'model' is missing; it must be the name of a served model (GET /v1/models lists them).");
+        return name.Length <= LongestName
+            ? name
+            : throw FieldReader.Refuse("model", $"The field 'model' may have at most {LongestName} characters, got {name.Length}.");
+    }
 }

@@ -12,6 +12,7 @@ internal static class JsonBody
     public const int MaxDepth = 64;
 
     private const int ExcerptBytes = 24;
+    private const int LongestName = 100;
 
     /// <summary>Parses a JSON object; the caller disposes the document.</summary>
     /// <exception cref="RequestRejectedException">Not UTF-8, not JSON, repeated members, too deep, or no object.</exception>
@@ -58,7 +59,7 @@ internal static class JsonBody
                         member = Text(ref reader, topMember);
                         topMember = reader.CurrentDepth == 1 ? member : topMember;
                         if (!members.Peek().Add(member))
-                            throw Refuse($"The field '{member}' is given twice in one object.", topMember);
+                            throw Refuse($"The field '{Shorten(member)}' is given twice in one object.", Shorten(topMember!));
                         break;
                     case JsonTokenType.String when reader.ValueIsEscaped:
                         Text(ref reader, topMember);
@@ -70,7 +71,7 @@ internal static class JsonBody
         {
             string problem = SyntaxProblem(body, (int)reader.BytesConsumed, reader.CurrentDepth, member, out bool isNonFinite);
             // Broken syntax is the body's fault; only a number that JSON cannot write is a field's.
-            throw Refuse(problem, isNonFinite ? topMember : null);
+            throw Refuse(problem, isNonFinite && topMember is not null ? Shorten(topMember) : null);
         }
     }
 
@@ -94,7 +95,7 @@ internal static class JsonBody
             return $"The request body is nested deeper than {MaxDepth} levels (at byte {position}).";
         while (position < body.Length && body[position] is (byte)' ' or (byte)':' or (byte)'\n' or (byte)'\r' or (byte)'\t')
             position++;
-        string where = member is null ? "" : $", in or after the field '{member}'";
+        string where = member is null ? "" : $", in or after the field '{Shorten(member)}'";
         if (position >= body.Length)
             return $"The request body is not valid JSON: it ends at byte {position}{where}.";
         ReadOnlySpan<byte> rest = body[position..Math.Min(body.Length, position + ExcerptBytes)];
@@ -102,6 +103,8 @@ internal static class JsonBody
         string note = isNonFinite ? " NaN and Infinity are not JSON numbers." : "";
         return $"The request body is not valid JSON at byte {position}{where}, near '{Excerpt(rest)}'.{note}";
     }
+
+    private static string Shorten(string name) => name.Length <= LongestName ? name : name[..LongestName] + "...";
 
     private static string Excerpt(ReadOnlySpan<byte> bytes)
     {
