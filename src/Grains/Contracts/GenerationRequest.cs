@@ -181,4 +181,7 @@ public sealed record PresentationOptions
 
     /// <summary>Leave special tokens out of the text. Default true.</summary>
     [Id(4)] public bool SkipSpecialTokens { get; init; } = true;
+
+    /// <summary>Report usage so far with every event of a stream.</summary>
+    [Id(5)] public bool ContinuousUsage { get; init; }
 }
