@@ -32,10 +32,18 @@ internal sealed class LoadedShard : IAsyncDisposable
         BlockSize = BlockSize,
     };
 
-    public static async Task<LoadedShard> OpenAsync(string folder)
+    public static async Task<LoadedShard> OpenAsync(string folder, DType? weightType = null)
     {
         DeviceThread device = await DeviceThread.StartAsync(new CpuOpsFactory(), new DeviceId("cpu", 0), 1);
-        return new LoadedShard(device, await ShardEngine.LoadAsync(Spec(folder), device));
+        try
+        {
+            return new LoadedShard(device, await ShardEngine.LoadAsync(Spec(folder) with { WeightType = weightType }, device));
+        }
+        catch
+        {
+            await device.DisposeAsync();
+            throw;
+        }
     }
 
     /// <summary>Blocks 0, 1, 2 ...: enough for a sequence of <paramref name="tokens"/> tokens, from block <paramref name="first"/> on.</summary>
