@@ -1,5 +1,4 @@
 using System.Text.Json;
-using System.Text.Json.Nodes;
 using Cluster.Contracts;
 using Cluster.Grains.Text.Templates;
 using Cluster.Grains.Text.Tokenization;
@@ -15,13 +14,13 @@ internal sealed class ChatTemplate
 {
     private const string ToolTemplateName = "tool_use";
 
-    private readonly Dictionary<string, Statement> _templates;
+    private readonly Dictionary<string, ParsedTemplate> _templates;
     private readonly IReadOnlyDictionary<string, string> _specialTokens;
     private readonly TimeProvider _time;
     private readonly TemplateLimits _limits;
 
     private ChatTemplate(
-        Dictionary<string, Statement> templates, IReadOnlyDictionary<string, string> specialTokens, TimeProvider time, TemplateLimits limits)
+        Dictionary<string, ParsedTemplate> templates, IReadOnlyDictionary<string, string> specialTokens, TimeProvider time, TemplateLimits limits)
     {
         _templates = templates;
         _specialTokens = specialTokens;
@@ -62,7 +61,7 @@ internal sealed class ChatTemplate
         ArgumentNullException.ThrowIfNull(input);
         return Render(new ChatConversation
         {
-            Messages = JsonSerializer.SerializeToElement(new JsonArray([.. messages.Select(ToJson)])),
+            Messages = ParseOptional(ChatMessageJson.Write(messages))!.Value,
             Tools = ParseOptional(input.ToolsJson),
             AddGenerationPrompt = input.AddGenerationPrompt,
             ContinueFinalMessage = input.ContinueFinalMessage,
@@ -75,10 +74,11 @@ internal sealed class ChatTemplate
     public string Render(ChatConversation conversation)
     {
         ArgumentNullException.ThrowIfNull(conversation);
-        var context = new RenderContext(Variables(conversation), _time, _limits);
+        ParsedTemplate template = Select(conversation);
+        var context = new RenderContext(Variables(conversation, template), _time, _limits);
         try
         {
-            Select(conversation).Execute(context);
+            template.Body.Execute(context);
         }
         catch (ChatTemplateException exception) when (exception.Failure is ChatTemplateFailure.Evaluation or ChatTemplateFailure.Limit)
         {
@@ -99,24 +99,25 @@ internal sealed class ChatTemplate
         return new ChatTemplate(templates, specialTokens, time, limits);
     }
 
-    private Statement Select(ChatConversation conversation)
+    private ParsedTemplate Select(ChatConversation conversation)
     {
-        if (conversation.Tools is not null && _templates.TryGetValue(ToolTemplateName, out Statement? forTools))
+        if (conversation.Tools is not null && _templates.TryGetValue(ToolTemplateName, out ParsedTemplate? forTools))
             return forTools;
-        return _templates.TryGetValue(ChatTemplateSources.DefaultName, out Statement? template)
+        return _templates.TryGetValue(ChatTemplateSources.DefaultName, out ParsedTemplate? template)
             ? template
             : throw new ChatTemplateException(ChatTemplateFailure.Missing,
                 $"the checkpoint has no template named '{ChatTemplateSources.DefaultName}', only {string.Join(", ", _templates.Keys)}");
     }
 
-    private Scope Variables(ChatConversation conversation)
+    private Scope Variables(ChatConversation conversation, ParsedTemplate template)
     {
         Scope variables = TemplateFunctions.NewGlobals();
         foreach ((string name, string spelling) in _specialTokens)
             variables.Set(name, spelling);
         try
         {
-            variables.Set("messages", JsonText.Read(conversation.Messages));
+            object? messages = JsonText.Read(conversation.Messages);
+            variables.Set("messages", template.ReadsContentParts ? messages : ContentParts.Join(messages));
             variables.Set("tools", conversation.Tools is { } tools ? JsonText.Read(tools) : null);
             variables.Set("documents", null);
             variables.Set("add_generation_prompt", conversation.AddGenerationPrompt);
@@ -152,13 +153,6 @@ internal sealed class ChatTemplate
 
         bool keepsWhiteSpace = string.CompareOrdinal(prompt, start, final.TrimStart(), 0, final.TrimStart().Length) == 0;
         return prompt[..(start + (keepsWhiteSpace ? final.TrimStart().Length : trimmed.Length))];
-    }
-
-    private static JsonNode? ToJson(ChatMessage message)
-    {
-        if (message.Json is not { } json)
-            return new JsonObject { ["role"] = message.Role, ["content"] = message.Content };
-        return JsonSerializer.SerializeToNode(ParseOptional(json));
     }
 
     private static JsonElement? ParseOptional(string? json)

@@ -139,9 +139,42 @@ public class ChatTemplateLanguageTests
     }
 
     [Fact]
-    public void BrokenRequestJson_IsTyped() => Assert.Throws<ChatTemplateException>(() =>
-        ChatTemplate.Parse("x", new Dictionary<string, string>(), Clock)
-            .Render([], new ChatTemplateInput { ToolsJson = "[" }));
+    public void BrokenRequestJson_IsTyped()
+    {
+        ChatTemplate template = ChatTemplate.Parse("{{ messages|tojson }}", new Dictionary<string, string>(), Clock);
+        Assert.Throws<ChatTemplateException>(() => template.Render([], new ChatTemplateInput { ToolsJson = "[" }));
+        string deep = new string('[', 64) + new string(']', 64);
+        foreach (string json in (string[])["{", "{},{}", "", deep, """{"content": "\ud800"}"""])
+        {
+            ChatMessage message = new() { Role = "user", Json = json };
+            Assert.Throws<ChatTemplateException>(() => template.Render([message], new ChatTemplateInput()));
+        }
+    }
+
+    [Fact]
+    public void UnpairedSurrogates_NeverReachThePrompt()
+    {
+        ChatTemplate template = ChatTemplate.Parse("{{ messages[0].content }}", new Dictionary<string, string>(), Clock);
+        try
+        {
+            Assert.Equal("a\uFFFD", template.Render([new ChatMessage { Role = "user", Content = "a\uD800" }], new ChatTemplateInput()));
+        }
+        catch (ChatTemplateException exception)
+        {
+            Assert.Contains("messages[0]", exception.Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public void ContentParts_AreOneTextUnlessTheTemplateReadsThem()
+    {
+        const string Messages = """[{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]""";
+        Assert.Equal("a\nb!", Render("{{ messages[0].content + '!' }}", Messages));
+        Assert.Equal("[a][b]", Render("{% for p in messages[0]['content'] %}[{{ p.text }}]{% endfor %}", Messages));
+        var exception = Assert.Throws<ChatTemplateException>(() => Render("{{ messages[0].content }}",
+            """[{"content": [{"type": "image_url", "image_url": {}}]}]"""));
+        Assert.Contains("image_url", exception.Message, StringComparison.Ordinal);
+    }
 
     [Fact]
     public void OneTemplate_ServesManyThreads()

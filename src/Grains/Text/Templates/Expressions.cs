@@ -18,7 +18,9 @@ internal abstract class Expression(int line)
 
 internal sealed class LiteralExpression(int line, object? value) : Expression(line)
 {
-    protected override object? Compute(RenderContext context) => value;
+    public object? Value { get; } = value;
+
+    protected override object? Compute(RenderContext context) => Value;
 }
 
 internal sealed class NameExpression(int line, string name) : Expression(line)
@@ -31,12 +33,10 @@ internal sealed class NameExpression(int line, string name) : Expression(line)
 
 internal sealed class ListExpression(int line, IReadOnlyList<Expression> items, bool isTuple) : Expression(line)
 {
-    public IReadOnlyList<Expression> Items { get; } = items;
-
     protected override object? Compute(RenderContext context)
     {
-        context.Budget.Produce(Items.Count);
-        return new TemplateList([.. Items.Select(item => item.Evaluate(context))], isTuple);
+        context.Budget.Produce(items.Count);
+        return new TemplateList([.. items.Select(item => item.Evaluate(context))], isTuple);
     }
 }
 
@@ -54,18 +54,18 @@ internal sealed class MapExpression(int line, IReadOnlyList<(Expression Key, Exp
 
 internal sealed class AttributeExpression(int line, Expression owner, string name) : Expression(line)
 {
-    public Expression Owner { get; } = owner;
-
     public string Name { get; } = name;
 
     protected override object? Compute(RenderContext context) =>
-        TemplateAccess.Attribute(Owner.Evaluate(context), Name);
+        TemplateAccess.Attribute(owner.Evaluate(context), Name);
 }
 
 internal sealed class ItemExpression(int line, Expression owner, Expression key) : Expression(line)
 {
+    public Expression Key { get; } = key;
+
     protected override object? Compute(RenderContext context) =>
-        TemplateAccess.Item(owner.Evaluate(context), key.Evaluate(context), context.Budget);
+        TemplateAccess.Item(owner.Evaluate(context), Key.Evaluate(context), context.Budget);
 }
 
 internal sealed class SliceExpression(int line, Expression owner, Expression? start, Expression? stop, Expression? step)

@@ -6,6 +6,7 @@ internal sealed class TemplateParser
     private readonly TokenCursor _cursor;
     private readonly ExpressionParser _expressions;
     private int _loopDepth;
+    private bool _readsContentParts;
 
     private TemplateParser(TokenCursor cursor)
     {
@@ -13,11 +14,13 @@ internal sealed class TemplateParser
         _expressions = new ExpressionParser(cursor);
     }
 
-    public static Statement Parse(string source, TemplateLimits limits)
+    public static ParsedTemplate Parse(string source, TemplateLimits limits)
     {
         var parser = new TemplateParser(new TokenCursor(TemplateLexer.Read(source, limits), limits));
         Statement body = parser.ParseBody(out string end);
-        return end.Length == 0 ? body : throw parser._cursor.Wrong($"'{end}' ends nothing");
+        return end.Length == 0
+            ? new ParsedTemplate(body, parser._readsContentParts)
+            : throw parser._cursor.Wrong($"'{end}' ends nothing");
     }
 
     // Statements up to a tag that is one of the ends, whose name is taken; without ends: to the template's end.
@@ -116,6 +119,7 @@ internal sealed class TemplateParser
         AssignmentTarget target = ParseTargets(allowAttribute: false);
         _cursor.ExpectName("in");
         Expression iterable = _expressions.ParseTuple(allowCondition: false);
+        _readsContentParts |= ContentParts.IsContent(iterable);
         Expression? filter = _cursor.TrySkipName("if") ? _expressions.Parse() : null;
         bool recursive = _cursor.TrySkipName("recursive");
         EndTag();
