@@ -7,11 +7,12 @@ namespace Cluster.Grains.Replicas;
 
 /// <summary>
 /// Epochs: a failed step is lost as a whole. The replica asks for a new epoch, and every sequence is computed again from its
-/// tokens. A sequence that was in too many failed steps without a token in between is given up, and so are all when no
-/// epoch can be opened for some seconds.
+/// tokens. When a sequence was in two failed steps without a token in between, sequences run alone for a while, so that only
+/// the one that makes steps fail is given up. All are given up when no epoch can be opened for some seconds.
 /// </summary>
 internal sealed partial class StepLoop
 {
+    private const int FailuresBeforeIsolation = 2;
     private const int MaxFailuresOfSequence = 3;
     private const int MaxOpenAttempts = 8;
     private static readonly TimeSpan FirstBackoff = TimeSpan.FromMilliseconds(50);
@@ -58,6 +59,7 @@ internal sealed partial class StepLoop
         }
 
         (_scheduler, _shards, _stepInFlight) = (scheduler, shards, null);
+        Isolate(scheduler);
         _recorder.EpochOpened();
         foreach (Sequence sequence in left)
             Fail(((ActiveSequence)sequence).Group, new ReplicaFailedException($"Replica {_replicaKey} has only {scheduler.Blocks.Capacity} KV blocks left."));
@@ -110,6 +112,14 @@ internal sealed partial class StepLoop
     {
         TimeSpan delay = FirstBackoff * Math.Pow(2, attempt);
         return delay < LongestBackoff ? delay : LongestBackoff;
+    }
+
+    // A sequence is a suspect until it has got a token again.
+    private static void Isolate(Scheduler scheduler)
+    {
+        scheduler.IsolateSequences = false;
+        foreach (Sequence sequence in scheduler.Sequences())
+            scheduler.IsolateSequences |= ((ActiveSequence)sequence).Failures >= FailuresBeforeIsolation;
     }
 
     private void GiveUpOn(SchedulerStep? step, Exception failure)

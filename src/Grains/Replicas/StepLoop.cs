@@ -182,6 +182,8 @@ internal sealed partial class StepLoop
         }
 
         scheduler.Complete(step);
+        if (scheduler.IsolateSequences)
+            Isolate(scheduler);
     }
 
     private void Report()

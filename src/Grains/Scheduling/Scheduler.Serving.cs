@@ -37,7 +37,7 @@ internal sealed partial class Scheduler
 
     private bool HoldsItsBlocks(Sequence sequence) => sequence.Blocks.Count >= BlocksFor(sequence.Length);
 
-    private int ServeRunning(SchedulerStep step, int budget)
+    private int ServeRunning(SchedulerStep step, int budget, int most)
     {
         _eligible.Clear();
         foreach (Sequence sequence in _running)
@@ -46,7 +46,7 @@ internal sealed partial class Scheduler
                 _eligible.Add(sequence);
         }
 
-        int served = Math.Min(_eligible.Count, Math.Min(budget, _options.MaxSequencesPerStep));
+        int served = Math.Min(_eligible.Count, Math.Min(budget, most));
         if (served < _eligible.Count)
         {
             _eligible.Sort(CompareService);
@@ -67,6 +67,13 @@ internal sealed partial class Scheduler
         return budget;
     }
 
+    private void ServeOne(SchedulerStep step)
+    {
+        StartWaiting(step, _options.MaxTokensPerStep, most: 1);
+        if (step.Rows.Count == 0)
+            ServeRunning(step, _options.MaxTokensPerStep, most: 1);
+    }
+
     // Those that were served longest ago come first, so that a small budget goes round.
     private static int CompareService(Sequence left, Sequence right)
     {
@@ -85,13 +92,13 @@ internal sealed partial class Scheduler
         return budget - more;
     }
 
-    private void StartWaiting(SchedulerStep step, int budget)
+    private void StartWaiting(SchedulerStep step, int budget, int most)
     {
         bool isBlocked = false;
         int cut = 0;
         foreach (ScheduledRows rows in step.Rows)
             cut += rows.Count < rows.Sequence.PendingTokens ? 1 : 0;
-        while (budget > 0 && cut < 2 && step.Rows.Count < _options.MaxSequencesPerStep && _queue.Next() is { } next)
+        while (budget > 0 && cut < 2 && step.Rows.Count < most && _queue.Next() is { } next)
         {
             if (!TryStart(next))
             {

@@ -64,6 +64,9 @@ internal sealed partial class Scheduler
     /// <summary>The blocks.</summary>
     public BlockPool Blocks => _pool;
 
+    /// <summary>One sequence per step, those that wait first: shows which one it is that makes steps fail.</summary>
+    public bool IsolateSequences { get; set; }
+
     /// <summary>Totals over all committed steps.</summary>
     public StepAccount Account { get; private set; }
 
@@ -116,8 +119,10 @@ internal sealed partial class Scheduler
         MakeRoomForNext();
         SecureBlocks();
         SchedulerStep step = _spareSteps.TryPop(out SchedulerStep? spare) ? spare : new SchedulerStep();
-        int budget = ServeRunning(step, _options.MaxTokensPerStep);
-        StartWaiting(step, budget);
+        if (IsolateSequences)
+            ServeOne(step);
+        else
+            StartWaiting(step, ServeRunning(step, _options.MaxTokensPerStep, _options.MaxSequencesPerStep), _options.MaxSequencesPerStep);
         if (step.Rows.Count == 0)
         {
             _spareSteps.Push(step);

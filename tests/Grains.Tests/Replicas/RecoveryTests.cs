@@ -52,14 +52,24 @@ public sealed class RecoveryTests
             {
                 BeforeStep = batch => batch.TokenIds.AsSpan(0, batch.Rows).IndexOf(poison) >= 0 ? throw new InvalidOperationException("poison") : Task.CompletedTask,
             },
-            Configure = options => options.MaxNumSeqs = 1,
         }.StartAsync();
-        int[] prompt = [.. Groups.Prompt(6).Select(token => token % 90)];
         Task<Dictionary<int, Answer>> bad = Groups.RunAsync(cluster.Replica(), Groups.Group("bad", Groups.Start([poison, 1], 5)));
-        Task<Dictionary<int, Answer>> good = Groups.RunAsync(cluster.Replica(), Groups.Group("good", Groups.Start(prompt, 1)));
+        IEnumerable<Task> good = Enumerable.Range(0, 12).Select(async i =>
+        {
+            (int[] prompt, int[] expected) = await WithoutAsync(poison, i);
+            Assert.Equal(expected, (await Groups.RunAsync(cluster.Replica(), Groups.Group($"good{i}", Groups.Start(prompt, expected.Length))))[0].Ids);
+        });
+        await Task.WhenAll(good);
         ReplicaFailedException failure = await Assert.ThrowsAsync<ReplicaFailedException>(() => bad);
         Assert.Contains("poison", failure.Message, StringComparison.Ordinal);
-        Assert.Equal(await FakeReference.GenerateAsync(prompt, 1), (await good)[0].Ids);
+    }
+
+    // A prompt and its continuation up to the token, which must not be fed.
+    private static async Task<(int[] Prompt, int[] Expected)> WithoutAsync(int token, int seed)
+    {
+        int[] prompt = [.. Groups.Prompt(6, seed).Select(id => id % token)];
+        int[] expected = await FakeReference.GenerateAsync(prompt, 12, stopTokens: [token]);
+        return (prompt, expected);
     }
 
     [Fact]

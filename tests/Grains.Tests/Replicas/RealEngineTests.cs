@@ -1,0 +1,94 @@
+using System.Diagnostics.Metrics;
+using Cluster.Grains.Replicas;
+using Cluster.Kernels.Cpu;
+using Cluster.Kernels.Execution;
+using Cluster.TestKit;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace Cluster.Grains.Tests.Replicas;
+
+/// <summary>Real checkpoints through replica and shard: greedy tokens are the reference's, whatever the schedule was.</summary>
+public sealed class RealEngineTests
+{
+    public static TheoryData<string> Checkpoints => [.. ConformanceCheckpoint.Names];
+
+    [Theory]
+    [MemberData(nameof(Checkpoints))]
+    public async Task BatchedAndPreempted_EqualTheReference(string name)
+    {
+        using var checkpoint = ConformanceCheckpoint.Open(name);
+        await using DeviceThread device = await DeviceThread.StartAsync(new CpuOpsFactory(), new DeviceId("cpu", 0), 1);
+        // Room for the longest prompt and little more: the others come and go beside it.
+        await using ClusterFixture cluster = await StartAsync(checkpoint, device, budget: 48, blocks: 14);
+        long preemptions = 0;
+        using var listener = new MeterListener();
+        listener.SetMeasurementEventCallback<long>((_, count, _, _) => Interlocked.Add(ref preemptions, count));
+        listener.EnableMeasurementEvents(cluster.ServicesOf(0).GetRequiredService<ClusterMetrics>().Preemptions);
+        await CheckAllAsync(cluster, checkpoint, copies: 3);
+        Assert.True(preemptions > 0, "Nobody was preempted: the pool was not tiny.");
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(5)]
+    [InlineData(16)]
+    [InlineData(31)]
+    [InlineData(200)]
+    public async Task AnyChunkSize_EqualsTheReference(int budget)
+    {
+        using var checkpoint = ConformanceCheckpoint.Open("qwen3");
+        await using DeviceThread device = await DeviceThread.StartAsync(new CpuOpsFactory(), new DeviceId("cpu", 0), 1);
+        await using ClusterFixture cluster = await StartAsync(checkpoint, device, budget, blocks: 64);
+        await CheckAllAsync(cluster, checkpoint, copies: 1);
+    }
+
+    [Theory]
+    [MemberData(nameof(Checkpoints))]
+    public async Task PrefixHits_EqualTheReference(string name)
+    {
+        using var checkpoint = ConformanceCheckpoint.Open(name);
+        await using DeviceThread device = await DeviceThread.StartAsync(new CpuOpsFactory(), new DeviceId("cpu", 0), 1);
+        await using ClusterFixture cluster = await StartAsync(checkpoint, device, budget: 64, blocks: 64);
+        ExpectedPrompt prompt = checkpoint.Prompt("p130");
+        foreach (int given in new[] { 0, 5, 24 })
+        {
+            SequenceStart start = Groups.Start(prompt.Ids, 24, generated: prompt.Greedy[..given]);
+            Answer answer = (await Groups.RunAsync(cluster.Replica(), Groups.Group($"s{given}", start)))[0];
+            Assert.Equal(prompt.Greedy[given..], answer.Ids);
+            Assert.Equal(given is 0 or 24 ? 0 : 128, answer.CachedTokens);
+        }
+    }
+
+    private static async Task CheckAllAsync(ClusterFixture cluster, ConformanceCheckpoint checkpoint, int copies)
+    {
+        IEnumerable<Task> runs = Enumerable.Range(0, copies).SelectMany(_ => checkpoint.Expected.Prompts).Select(async (prompt, i) =>
+        {
+            Answer answer = (await Groups.RunAsync(cluster.Replica(), Groups.Group($"s{i}", Groups.Start(prompt.Ids, prompt.Greedy.Length))))[0];
+            Assert.Equal(prompt.Greedy, answer.Ids);
+        });
+        await Task.WhenAll(runs);
+    }
+
+    private static async Task<ClusterFixture> StartAsync(ConformanceCheckpoint checkpoint, DeviceThread device, int budget, int blocks)
+    {
+        IShardEngine engine = await LoadAsync(checkpoint, device, budget, blocks);
+        return await new ClusterFixture { Engine = (_, _) => engine, Configure = options => options.MaxNumBatchedTokens = budget }.StartAsync();
+    }
+
+    private static async Task<IShardEngine> LoadAsync(ConformanceCheckpoint checkpoint, DeviceThread device, int budget, int blocks)
+    {
+        ShardSpec spec = new()
+        {
+            ModelFolder = checkpoint.Folder,
+            Device = device.Device,
+            MaxModelLength = 160,
+            MaxBatchedTokens = Math.Max(budget, 16),
+            MaxSequences = 16,
+            KvCacheBytes = 0,
+        };
+        Cluster.Kernels.Models.ModelConfig config = Cluster.Kernels.Models.ModelConfig.Load(checkpoint.Folder);
+        long blockBytes = new KvCacheShape(config.Layers.Count, 1, spec.BlockSize, config.KvHeads, config.HeadDim, DType.Float32).BlockBytes;
+        return await ShardEngine.LoadAsync(spec with { KvCacheBytes = blocks * blockBytes }, device);
+    }
+}
