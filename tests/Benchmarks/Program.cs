@@ -1,5 +1,6 @@
 using Cluster.Benchmarks.Kernels;
 using Cluster.Benchmarks.Scheduling;
+using Cluster.Benchmarks.Serving;
 
 switch (args)
 {
@@ -9,11 +10,17 @@ switch (args)
     case ["scheduler", .. var rest]:
         await SchedulerBenchmark.RunAsync(rest);
         return 0;
+    case ["serving", .. var rest]:
+        return await ServingBenchmark.RunAsync(rest);
+    case ["start", .. var rest]:
+        return await StartBenchmark.RunAsync(rest);
     default:
         Console.Error.WriteLine("""
             Benchmarks COMMAND
               kernels [THREADS] [ROUNDS]   CPU kernels against the memory bandwidth and the FMA peak of this machine
               scheduler [ROUNDS]           a step's cost above the kernels, at 1 and 32 sequences
+              serving MODEL [ROUNDS]       tokens/s through silo and HTTP against the kernels alone, 1 and 32 streams
+              start [ROUNDS]               from the start of the silo's process to the first token of the bundled model
             """);
         return 2;
 }

@@ -1,0 +1,69 @@
+using System.Diagnostics;
+using Cluster.Kernels.Cpu;
+using Cluster.Kernels.Execution;
+using Cluster.TestKit;
+
+namespace Cluster.Benchmarks.Serving;
+
+/// <summary>Decode steps of the kernels alone: the same engine that the silo loads, driven by a bare loop.</summary>
+internal sealed class KernelDecode : IAsyncDisposable
+{
+    private readonly DeviceThread _device;
+    private readonly ShardEngine _engine;
+
+    private KernelDecode(DeviceThread device, ShardEngine engine)
+    {
+        _device = device;
+        _engine = engine;
+    }
+
+    /// <summary>Loads the model with the silo's defaults.</summary>
+    public static async Task<KernelDecode> LoadAsync(string model, int maxSequences)
+    {
+        var id = new DeviceId("cpu", 0);
+        DeviceThread device = await DeviceThread.StartAsync(new CpuOpsFactory(), id, threads: 0);
+        ShardEngine engine = await ShardEngine.LoadAsync(
+            new ShardSpec
+            {
+                ModelFolder = model,
+                Device = id,
+                MaxModelLength = 512,
+                MaxBatchedTokens = 512,
+                MaxSequences = maxSequences,
+                KvCacheBytes = 1L << 30,
+            },
+            device);
+        return new KernelDecode(device, engine);
+    }
+
+    /// <summary>Seconds of one decode step with <paramref name="streams"/> sequences, averaged over <paramref name="steps"/> steps.</summary>
+    public async Task<double> StepSecondsAsync(int streams, int promptTokens, int steps)
+    {
+        int blocksEach = (promptTokens + steps) / _engine.BlockSize + 1;
+        TestSequence[] sequences = [.. Enumerable.Range(0, streams).Select(s => new TestSequence(
+            Enumerable.Range(0, promptTokens).Select(t => 10 + (s * 31 + t) % 200),
+            [.. Enumerable.Range(s * blocksEach, blocksEach)]))];
+        foreach (TestSequence sequence in sequences)
+            sequence.Tokens.Add(await StepAsync([(sequence, promptTokens)]));
+
+        long start = Stopwatch.GetTimestamp();
+        for (int step = 0; step < steps - 1; step++)
+        {
+            ForwardBatch batch = TestSequence.Batch(_engine.BlockSize, [.. sequences.Select(sequence => (sequence, 1))], TestSequence.Greedy);
+            ForwardOutput output = await _engine.ExecuteAsync(batch);
+            for (int s = 0; s < streams; s++)
+                sequences[s].Tokens.Add(output.Results[s].Token);
+        }
+        return Stopwatch.GetElapsedTime(start).TotalSeconds / (steps - 1);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        await _engine.DisposeAsync();
+        await _device.DisposeAsync();
+    }
+
+    private async Task<int> StepAsync((TestSequence Sequence, int Rows)[] parts) =>
+        (await _engine.ExecuteAsync(TestSequence.Batch(_engine.BlockSize, parts, TestSequence.Greedy))).Results[0].Token;
+}
