@@ -43,8 +43,8 @@ public sealed class ConformanceOverHttpTests
     [Fact]
     public async Task EveryArchitecture_WithPreemptionByRecompute()
     {
-        // 12 blocks of 16 tokens hold one sequence of 154 tokens and a bit: the others are preempted again and again.
-        using SiloProcess silo = await LaunchAllAsync("--max-num-batched-tokens", "64", "--max-model-len", "192", "--kv-cache-memory-bytes", "256KiB");
+        // The smallest cache that holds one sequence of the longest prompt: the others are preempted again and again.
+        using SiloProcess silo = await LaunchAllAsync("--max-num-batched-tokens", "64", "--max-model-len", "160", "--kv-cache-memory-bytes", "256KiB");
         await Task.WhenAll(ConformanceCheckpoint.Names.Select(name => AssertAllPromptsTogetherAsync(silo, name, copies: 3)));
         Assert.True(await silo.MetricAsync("vllm:num_preemptions_total") > 0, await PageAsync(silo));
     }
