@@ -8,8 +8,8 @@ namespace Cluster.Silo.Hosting;
 /// <summary>The devices of this silo, opened on first use and closed with it.</summary>
 internal sealed class DeviceThreads : IAsyncDisposable
 {
-    private readonly ConcurrentDictionary<DeviceId, Lazy<Task<DeviceThread>>> _open = new();
-    private readonly IReadOnlyList<IDeviceOpsFactory> _factories =
+    // Later ones are asked first: an accelerator that was built in is preferred.
+    private static readonly IDeviceOpsFactory[] Factories =
     [
         new CpuOpsFactory(),
 #if TORCH
@@ -17,10 +17,26 @@ internal sealed class DeviceThreads : IAsyncDisposable
 #endif
     ];
 
+    private readonly ConcurrentDictionary<DeviceId, Lazy<Task<DeviceThread>>> _open = new();
+
+    /// <summary>The library of this build that drives a device.</summary>
+    /// <exception cref="StartFailedException">There is none.</exception>
+    public static IDeviceOpsFactory FactoryFor(DeviceId device)
+    {
+        var reasons = new List<string>();
+        foreach (IDeviceOpsFactory factory in Factories.Reverse())
+        {
+            if (factory.Supports(device, out string reason))
+                return factory;
+            reasons.Add(reason);
+        }
+        throw new StartFailedException($"--devices: {device} cannot be opened: {string.Join(" ", reasons)}");
+    }
+
     /// <summary>The thread of a device.</summary>
     /// <exception cref="StartFailedException">No library of this build drives it.</exception>
     public Task<DeviceThread> Open(DeviceSetting setting) =>
-        _open.GetOrAdd(setting.Device, _ => new Lazy<Task<DeviceThread>>(() => Start(setting))).Value;
+        _open.GetOrAdd(setting.Device, _ => new Lazy<Task<DeviceThread>>(() => DeviceThread.StartAsync(FactoryFor(setting.Device), setting.Device, setting.Threads))).Value;
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
@@ -30,18 +46,5 @@ internal sealed class DeviceThreads : IAsyncDisposable
             if (device.Value.IsCompletedSuccessfully)
                 await (await device.Value).DisposeAsync();
         }
-    }
-
-    private Task<DeviceThread> Start(DeviceSetting setting)
-    {
-        var reasons = new List<string>();
-        // Later factories come first: an accelerator that was built in is preferred.
-        foreach (IDeviceOpsFactory factory in _factories.Reverse())
-        {
-            if (factory.Supports(setting.Device, out string reason))
-                return DeviceThread.StartAsync(factory, setting.Device, setting.Threads);
-            reasons.Add(reason);
-        }
-        throw new StartFailedException($"--devices: {setting.Device} cannot be opened: {string.Join(" ", reasons)}");
     }
 }

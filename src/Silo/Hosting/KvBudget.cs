@@ -15,11 +15,11 @@ internal sealed record KvBudget(long Bytes, long Tokens, int MaxModelLength)
     private const long DefaultLimit = 2L << 30;
 
     /// <summary>
-    /// The budget: as given, else a quarter of free memory (shared by the shards of this silo), at most 2 GiB and at most what
+    /// The budget: as given, else a quarter of the model's part of free memory, at most 2 GiB and at most what
     /// --max-num-seqs sequences of the longest length need.
     /// </summary>
     /// <exception cref="StartFailedException">--max-model-len is more than the model or the cache allows.</exception>
-    public static KvBudget For(ClusterOptions options, ModelConfig config, DType kvType, long freeBytes, int shards)
+    public static KvBudget For(ClusterOptions options, ModelConfig config, DType kvType, long freeBytes)
     {
         long blockBytes = new KvCacheShape(config.Layers.Count, 1, options.BlockSize, config.KvHeads, config.HeadDim, kvType).BlockBytes;
         if (options.MaxModelLen > config.ContextLength)
@@ -27,7 +27,7 @@ internal sealed record KvBudget(long Bytes, long Tokens, int MaxModelLength)
         int wanted = options.MaxModelLen ?? config.ContextLength;
         long blocksPerSequence = (wanted + options.BlockSize - 1L) / options.BlockSize;
         long needed = blocksPerSequence * blockBytes * options.MaxNumSeqs;
-        long bytes = options.KvCacheMemoryBytes ?? Math.Min(Math.Min(freeBytes / 4 / shards, DefaultLimit), needed);
+        long bytes = options.KvCacheMemoryBytes ?? Math.Min(Math.Min(freeBytes / 4, DefaultLimit), needed);
         long blocks = bytes / blockBytes;
         if (blocks < 1)
             throw new StartFailedException($"--kv-cache-memory-bytes: must be at least {blockBytes}, one block of {options.BlockSize} tokens, got {bytes}");

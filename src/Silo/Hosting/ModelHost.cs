@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using Cluster.Contracts;
+using Cluster.Grains;
 using Cluster.Grains.Topology;
 using Cluster.Silo.Gateway;
 
@@ -11,6 +12,7 @@ namespace Cluster.Silo.Hosting;
 /// </summary>
 internal sealed class ModelHost(
     ModelLoader loader,
+    ClusterOptions options,
     SiloIdentity identity,
     SiloAddresses addresses,
     IGrainFactory grains,
@@ -68,6 +70,8 @@ internal sealed class ModelHost(
             Exception cause = exception.GetBaseException();
             string message = cause == exception ? exception.Message : $"{exception.Message} {cause.Message}";
             Failure = exception as StartFailedException ?? new StartFailedException(message, exception);
+            // A silo that is stopped in the middle of its start dies noisily.
+            await Started().ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             lifetime.StopApplication();
         }
     }
@@ -81,7 +85,7 @@ internal sealed class ModelHost(
 
     private Task Join()
     {
-        var silo = new SiloDescription(identity.Name, [.. loader.Devices().Select(device => device.Device.ToString())], addresses.HttpUrl);
+        var silo = new SiloDescription(identity.Name, [.. PreparedModel.DevicesOf(options).Select(device => device.Device.ToString())], addresses.HttpUrl);
         var registration = new SiloRegistration(silo, [.. Models.Select(model => model.Description)], [.. Models.Select(model => model.Shard)]);
         return retry.Call(
             async _ =>

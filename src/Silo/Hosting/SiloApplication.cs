@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Net;
 using Cluster.Grains;
 using Cluster.Silo.Gateway;
@@ -15,8 +16,14 @@ internal static class SiloApplication
     // After the drain everything stops quickly; this only bounds a store or a socket that hangs.
     private static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(15);
 
-    /// <summary>Builds the application; nothing has started yet. <paramref name="store"/> is null with Redis.</summary>
-    public static WebApplication Build(ClusterOptions options, SiloIdentity identity, SqliteStore? store, IConfiguration configuration)
+    /// <summary>Builds the application; nothing has started yet, and its routes are not mapped.</summary>
+    /// <param name="options">All settings.</param>
+    /// <param name="models">What the files of the models tell; must have ended before any service is asked for.</param>
+    /// <param name="identity">Name, folder, addresses.</param>
+    /// <param name="store">The embedded store; null with Redis.</param>
+    /// <param name="configuration">Logging levels.</param>
+    public static WebApplication Build(
+        ClusterOptions options, Task<ImmutableArray<PreparedModel>> models, SiloIdentity identity, SqliteStore? store, IConfiguration configuration)
     {
         // The empty builder: no file watchers, no providers that are not used, a quick start.
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
@@ -31,13 +38,11 @@ internal static class SiloApplication
             host.ShutdownTimeout = TimeSpan.FromSeconds(options.ShutdownTimeout) + StopLimit;
         });
         builder.Services.Configure<ConsoleLifetimeOptions>(console => console.SuppressStatusMessages = true);
-        AddServices(builder.Services, options, identity);
+        AddServices(builder.Services, options, models, identity);
         builder.UseOrleans(silo => SiloConfiguration.Configure(silo, options, identity, store));
         // Last, so that it wins over options made from nothing.
         builder.Services.AddSingleton(Options.Create(options));
-        WebApplication application = builder.Build();
-        application.MapGateway();
-        return application;
+        return builder.Build();
     }
 
     private static void AddLogging(ILoggingBuilder logging, IConfiguration configuration)
@@ -60,7 +65,8 @@ internal static class SiloApplication
         kestrel.Listen(host, options.Port);
     }
 
-    private static void AddServices(IServiceCollection services, ClusterOptions options, SiloIdentity identity)
+    private static void AddServices(
+        IServiceCollection services, ClusterOptions options, Task<ImmutableArray<PreparedModel>> models, SiloIdentity identity)
     {
         services.AddSingleton(TimeProvider.System);
         services.AddSingleton(options);
@@ -71,6 +77,7 @@ internal static class SiloApplication
         services.AddSingleton<IConstantMetrics, CacheConfigMetrics>();
         services.AddSingleton<SiloAddresses>();
         services.AddSingleton<DeviceThreads>();
+        services.AddSingleton<IReadOnlyList<PreparedModel>>(_ => models.Result);
         services.AddSingleton<ModelLoader>();
         services.AddSingleton<ModelHost>();
         services.AddHostedService(provider => provider.GetRequiredService<ModelHost>());

@@ -1,6 +1,7 @@
+using System.Collections.Immutable;
 using Cluster.Grains;
+using Cluster.Silo.Gateway;
 using Cluster.Silo.Storage;
-using Microsoft.AspNetCore.Connections;
 
 namespace Cluster.Silo.Hosting;
 
@@ -26,22 +27,27 @@ internal static class SiloProcess
 
     private static async Task RunSilo(ClusterOptions options, IConfiguration configuration)
     {
+        // Reading checkpoints and building the application have nothing to do with each other.
+        Task<ImmutableArray<PreparedModel>> models = Task.Run(() => PreparedModel.ReadAll(options, TimeProvider.System));
+        await StartChecks.Run(options);
         // The folder belongs to one silo; with Redis nothing in it needs a lock.
         using DataFolder? folder = options.Redis is null ? await Take(options) : null;
         SiloIdentity identity = SiloIdentity.For(options);
         using SqliteStore? store = folder is null ? null : Open(folder);
-        await using WebApplication application = SiloApplication.Build(options, identity, store, configuration);
+        await using WebApplication application = SiloApplication.Build(options, models, identity, store, configuration);
+        await models;
+        application.MapGateway();
         // Asked for now: the services are gone when the application has run.
-        var models = application.Services.GetRequiredService<ModelHost>();
+        var host = application.Services.GetRequiredService<ModelHost>();
         try
         {
             await application.RunAsync();
         }
-        catch (Exception exception) when (StartProblem(exception, options) is { } problem)
+        catch (Exception exception)
         {
-            throw new StartFailedException(problem, exception);
+            throw host.Failure ?? new StartFailedException(StartChecks.Explain(exception, options), exception);
         }
-        if (models.Failure is { } failure)
+        if (host.Failure is { } failure)
             throw failure;
     }
 
@@ -68,21 +74,5 @@ internal static class SiloProcess
         {
             throw new StartFailedException(exception.Message, exception);
         }
-    }
-
-    /// <summary>The line for a start that failed for a known reason; null for anything else.</summary>
-    private static string? StartProblem(Exception exception, ClusterOptions options)
-    {
-        IEnumerable<Exception> all = exception is AggregateException several ? several.Flatten().InnerExceptions : [exception];
-        foreach (Exception one in all)
-        {
-            if (one is AddressInUseException || one.InnerException is AddressInUseException)
-                return $"--port {options.Port}: the address {options.Host}:{options.Port} is in use";
-            if (one is IOException && one.Message.Contains("bind", StringComparison.OrdinalIgnoreCase))
-                return $"--host {options.Host} --port {options.Port}: {one.Message}";
-            if (one is StackExchange.Redis.RedisException)
-                return $"--redis: {one.Message}";
-        }
-        return null;
     }
 }

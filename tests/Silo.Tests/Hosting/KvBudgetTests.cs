@@ -16,15 +16,15 @@ public sealed class KvBudgetTests
     [Fact]
     public void ByDefaultItIsWhatTheSequencesNeed()
     {
-        KvBudget budget = KvBudget.For(new ClusterOptions { MaxNumSeqs = 3 }, Model, DType.Float32, 1L << 40, shards: 1);
+        KvBudget budget = KvBudget.For(new ClusterOptions { MaxNumSeqs = 3 }, Model, DType.Float32, 1L << 40);
         Assert.Equal(Model.ContextLength, budget.MaxModelLength);
         Assert.Equal((Model.ContextLength + 15) / 16 * BlockBytes(16) * 3, budget.Bytes);
     }
 
     [Fact]
-    public void AQuarterOfFreeMemoryIsSharedByTheShards()
+    public void AtMostAQuarterOfFreeMemoryIsTaken()
     {
-        KvBudget budget = KvBudget.For(new ClusterOptions { MaxNumSeqs = 65536 }, Model, DType.Float32, 8 * BlockBytes(16) * 100, shards: 2);
+        KvBudget budget = KvBudget.For(new ClusterOptions { MaxNumSeqs = 65536 }, Model, DType.Float32, 4 * BlockBytes(16) * 100);
         Assert.Equal(100 * BlockBytes(16), budget.Bytes);
         Assert.Equal(1600, budget.Tokens);
     }
@@ -32,7 +32,7 @@ public sealed class KvBudgetTests
     [Fact]
     public void TheContextShrinksToWhatTheCacheHolds()
     {
-        KvBudget budget = KvBudget.For(new ClusterOptions { KvCacheMemoryBytes = 2 * BlockBytes(16) + 5 }, Model, DType.Float32, 0, shards: 1);
+        KvBudget budget = KvBudget.For(new ClusterOptions { KvCacheMemoryBytes = 2 * BlockBytes(16) + 5 }, Model, DType.Float32, 0);
         Assert.Equal((2 * BlockBytes(16), 32L, 32), (budget.Bytes, budget.Tokens, budget.MaxModelLength));
     }
 
@@ -43,6 +43,6 @@ public sealed class KvBudgetTests
     public void WhatCannotBeIsRefused(int? maxModelLength, int? blocks, string problem)
     {
         var options = new ClusterOptions { MaxModelLen = maxModelLength, KvCacheMemoryBytes = blocks * BlockBytes(16) };
-        Assert.StartsWith(problem, Assert.Throws<StartFailedException>(() => KvBudget.For(options, Model, DType.Float32, 1L << 40, 1)).Message, StringComparison.Ordinal);
+        Assert.StartsWith(problem, Assert.Throws<StartFailedException>(() => KvBudget.For(options, Model, DType.Float32, 1L << 40)).Message, StringComparison.Ordinal);
     }
 }
