@@ -8,6 +8,8 @@ internal sealed unsafe class NativeBlock : IDisposable
     private const long HugePage = 2L << 20;
     private const int CacheLine = 64;
 
+    private readonly bool _isZeroPages;
+    private byte* _start;
     private byte* _pointer;
 
     public NativeBlock(long bytes, bool zeroed)
@@ -16,11 +18,22 @@ internal sealed unsafe class NativeBlock : IDisposable
         Bytes = bytes;
         long size = Math.Max(CacheLine, bytes);
         bool huge = size >= 2 * HugePage;
-        _pointer = (byte*)NativeMemory.AlignedAlloc((nuint)size, huge ? (nuint)HugePage : CacheLine);
+        _isZeroPages = huge && zeroed;
+        if (_isZeroPages)
+        {
+            // The system hands out zero pages on first touch: a KV cache of gigabytes costs a start nothing, and memory
+            // only where it is used.
+            _start = (byte*)NativeMemory.AllocZeroed((nuint)(size + HugePage));
+            _pointer = (byte*)(((nuint)_start + (nuint)HugePage - 1) & ~((nuint)HugePage - 1));
+        }
+        else
+        {
+            _start = _pointer = (byte*)NativeMemory.AlignedAlloc((nuint)size, huge ? (nuint)HugePage : CacheLine);
+            if (zeroed)
+                NativeMemory.Clear(_pointer, (nuint)size);
+        }
         if (huge)
             HugePages.Advise(_pointer, size);
-        if (zeroed)
-            NativeMemory.Clear(_pointer, (nuint)size);
     }
 
     ~NativeBlock() => Free();
@@ -39,7 +52,10 @@ internal sealed unsafe class NativeBlock : IDisposable
 
     private void Free()
     {
-        NativeMemory.AlignedFree(_pointer);
-        _pointer = null;
+        if (_isZeroPages)
+            NativeMemory.Free(_start);
+        else
+            NativeMemory.AlignedFree(_start);
+        _start = _pointer = null;
     }
 }
