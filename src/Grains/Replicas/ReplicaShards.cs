@@ -42,16 +42,34 @@ internal sealed class ReplicaShards
     {
         if (_shards.Length == 1)
             return Check(plan, await _shards[0].Execute(plan));
-        var runs = new Task<StepResult>[_shards.Length];
-        for (int i = 0; i < runs.Length; i++)
-            runs[i] = _shards[i].Execute(plan);
-        foreach (StepResult result in await Task.WhenAll(runs))
+        var runs = new List<Task<StepResult>>(_shards.Length);
+        foreach (IShardGrain shard in _shards)
+            runs.Add(shard.Execute(plan));
+        return await FirstOutputAsync(plan, runs);
+    }
+
+    // A shard may wait for one that failed: the first failure ends the step, whatever the others do.
+    private static async Task<StepResult> FirstOutputAsync(StepPlan plan, List<Task<StepResult>> runs)
+    {
+        StepResult? output = null;
+        try
         {
-            if (result.Outputs.Length > 0)
-                return Check(plan, result);
+            while (runs.Count > 0)
+            {
+                Task<StepResult> done = await Task.WhenAny(runs);
+                runs.Remove(done);
+                StepResult result = await done;
+                if (result.Outputs.Length > 0)
+                    output ??= Check(plan, result);
+            }
+        }
+        finally
+        {
+            foreach (Task<StepResult> left in runs)
+                left.Ignore();
         }
 
-        throw new ShardFailedException($"No shard of step {plan.Step} in epoch {plan.Epoch} gave an output.");
+        return output ?? throw new ShardFailedException($"No shard of step {plan.Step} in epoch {plan.Epoch} gave an output.");
     }
 
     private static StepResult Check(StepPlan plan, StepResult result) =>

@@ -32,18 +32,15 @@ internal sealed partial class StepLoop
 
     private async Task EnsureOpenAsync()
     {
-        while (_scheduler is null)
+        Task opening = _opening ??= OpenAsync();
+        try
         {
-            Task opening = _opening ??= OpenAsync();
-            try
-            {
-                await opening;
-            }
-            finally
-            {
-                if (_opening == opening)
-                    _opening = null;
-            }
+            await opening;
+        }
+        finally
+        {
+            if (_opening == opening)
+                _opening = null;
         }
     }
 

@@ -46,7 +46,8 @@ internal sealed partial class StepLoop
     /// <exception cref="RequestRejectedException">The queue is full, or a sequence can never fit.</exception>
     public async Task<ActiveGroup> SubmitAsync(SequenceGroup origin)
     {
-        await EnsureOpenAsync();
+        while (_scheduler is null)
+            await EnsureOpenAsync();
         var group = new ActiveGroup(origin, _nextId, _recorder.Now);
         _nextId += group.Sequences.Count;
         var toSchedule = new List<ActiveSequence>(group.Sequences.Count);
@@ -91,7 +92,9 @@ internal sealed partial class StepLoop
 
     private void Admit(List<ActiveSequence> sequences)
     {
-        switch (_scheduler!.TryAdd(sequences))
+        int longest = sequences.Count == 0 ? 0 : sequences.Max(sequence => sequence.MaxLength);
+        int limit = Math.Min(_shards!.Capacity.MaxModelLength, _scheduler!.Blocks.Capacity * _shards.Capacity.BlockSize);
+        switch (longest > _shards.Capacity.MaxModelLength ? QueueAnswer.TooLong : _scheduler.TryAdd(sequences))
         {
             case QueueAnswer.QueueFull:
                 _recorder.QueueFull(sequences.Count);
@@ -100,18 +103,11 @@ internal sealed partial class StepLoop
                     $"{_scheduler.WaitingCount} sequences wait and {sequences.Count} more came; the limit is {_options.MaxQueuedRequests}.",
                     retryAfterSeconds: Math.Clamp(_scheduler.WaitingCount / Math.Max(1, _options.MaxNumSeqs), 1, 60));
             case QueueAnswer.TooLong:
-                throw TooLong(sequences, _scheduler);
+                throw new RequestRejectedException(
+                    RejectionReason.ContextLengthExceeded,
+                    $"Prompt and max_tokens add up to {longest} tokens; model length and KV cache allow {limit}.",
+                    "max_tokens");
         }
-    }
-
-    private RequestRejectedException TooLong(List<ActiveSequence> sequences, Scheduler scheduler)
-    {
-        int longest = sequences.Max(sequence => sequence.MaxLength);
-        int limit = scheduler.Blocks.Capacity * _shards!.Capacity.BlockSize;
-        return new RequestRejectedException(
-            RejectionReason.ContextLengthExceeded,
-            $"Prompt and max_tokens add up to {longest} tokens; the KV cache holds {limit}.",
-            "max_tokens");
     }
 
     private void Start()

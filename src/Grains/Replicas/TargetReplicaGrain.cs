@@ -7,8 +7,8 @@ using Orleans.Concurrency;
 
 namespace Cluster.Grains.Replicas;
 
-/// <summary>A replica: groups come in, <see cref="StepLoop"/> serves them all together.</summary>
-[Reentrant]
+/// <summary>A replica: groups come in, <see cref="StepLoop"/> serves them all together. Kept alive, or the prefix cache would go when it idles.</summary>
+[Reentrant, KeepAlive]
 internal sealed class TargetReplicaGrain : Grain, ITargetReplicaGrain
 {
     private readonly StepLoop _loop;

@@ -168,6 +168,8 @@ internal sealed partial class Scheduler
     {
         if (_running.Count == 0 || _queue.Next() is not { } next)
             return;
+        if (_running.Count < MaxRunning && HasBlocksFor(next, out _))
+            return;
         int share = _queue.Running(next.Session);
         if (!CouldMakeRoom(next, share))
             return;

@@ -38,6 +38,22 @@ internal static class SchedulerBenchmark
                 runs.Add(await ThroughGrainsAsync(cluster, engine, sequences));
             Print("replica and shard grains", sequences, runs);
         }
+
+        foreach (int sequences in new[] { 1, 32 })
+            await PrintGapAsync(sequences);
+    }
+
+    // With a device that is busy for some milliseconds, reports go out meanwhile: what it waits for is the gap.
+    private static async Task PrintGapAsync(int sequences)
+    {
+        using var engine = new BusyEngine(TimeSpan.FromMilliseconds(3));
+        await using ClusterFixture cluster = await new ClusterFixture { Engine = (_, _) => engine }.StartAsync();
+        ITargetReplicaGrain replica = cluster.ServicesOf(0).GetRequiredService<IGrainFactory>().GetGrain<ITargetReplicaGrain>($"{ClusterFixture.Model}/0");
+        await Task.WhenAll(Enumerable.Range(0, sequences).Select(i => ReadAsync(replica, i, 600)));
+        double[] gaps = [.. engine.Gaps.Skip(100).Select(gap => gap.TotalMicroseconds).Order()];
+        Console.WriteLine(string.Create(
+            CultureInfo.InvariantCulture,
+            $"idle between steps of 3 ms   {sequences,3} sequences: {gaps[gaps.Length / 2],7:F1} us median, {gaps[gaps.Length * 9 / 10],7:F1} us p90 ({gaps.Length} steps)"));
     }
 
     private static Measurement Alone(int sequences)
@@ -77,15 +93,15 @@ internal static class SchedulerBenchmark
         return start.Stop(engine.Steps, counts.Sum(), engine.Elapsed);
     }
 
-    private static async Task<int> ReadAsync(ITargetReplicaGrain replica, int index)
+    private static async Task<int> ReadAsync(ITargetReplicaGrain replica, int index, int maxTokens = Tokens)
     {
         int tokens = 0;
-        await foreach (SequenceProgress progress in replica.Generate(Group(index), CancellationToken.None))
+        await foreach (SequenceProgress progress in replica.Generate(Group(index, maxTokens), CancellationToken.None))
             tokens += progress.Tokens.Length;
         return tokens;
     }
 
-    private static SequenceGroup Group(int index) => new()
+    private static SequenceGroup Group(int index, int maxTokens) => new()
     {
         SessionId = $"session-{index}",
         Priority = 0,
@@ -96,7 +112,7 @@ internal static class SchedulerBenchmark
         MinTokens = 0,
         TopLogprobs = -1,
         PromptTopLogprobs = -1,
-        Sequences = [new SequenceStart { Choice = 0, Prompt = [.. Prompt(index)], Generated = [], MaxTokens = Tokens }],
+        Sequences = [new SequenceStart { Choice = 0, Prompt = [.. Prompt(index)], Generated = [], MaxTokens = maxTokens }],
     };
 
     private static int[] Prompt(int index) => [.. Enumerable.Range(0, PromptLength).Select(i => (index * 13) + i)];

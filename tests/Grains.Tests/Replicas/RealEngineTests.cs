@@ -1,9 +1,7 @@
-using System.Diagnostics.Metrics;
 using Cluster.Grains.Replicas;
 using Cluster.Kernels.Cpu;
 using Cluster.Kernels.Execution;
 using Cluster.TestKit;
-using Microsoft.Extensions.DependencyInjection;
 
 namespace Cluster.Grains.Tests.Replicas;
 
@@ -19,13 +17,14 @@ public sealed class RealEngineTests
         using var checkpoint = ConformanceCheckpoint.Open(name);
         await using DeviceThread device = await DeviceThread.StartAsync(new CpuOpsFactory(), new DeviceId("cpu", 0), 1);
         // Room for the longest prompt and little more: the others come and go beside it.
-        await using ClusterFixture cluster = await StartAsync(checkpoint, device, budget: 48, blocks: 14);
-        long preemptions = 0;
-        using var listener = new MeterListener();
-        listener.SetMeasurementEventCallback<long>((_, count, _, _) => Interlocked.Add(ref preemptions, count));
-        listener.EnableMeasurementEvents(cluster.ServicesOf(0).GetRequiredService<ClusterMetrics>().Preemptions);
-        await CheckAllAsync(cluster, checkpoint, copies: 3);
-        Assert.True(preemptions > 0, "Nobody was preempted: the pool was not tiny.");
+        var all = new TaskCompletionSource();
+        await using ClusterFixture cluster = await StartAsync(checkpoint, device, budget: 48, blocks: 12, all.Task);
+        using var preemptions = new PreemptionCounter(cluster);
+        Task check = CheckAllAsync(cluster, checkpoint, copies: 3);
+        await TargetReplicaTests.WaitUntilAsync(async () => await cluster.Replica().GetLoad() is { } load && load.Running + load.Waiting == 12);
+        all.SetResult();
+        await check;
+        Assert.True(preemptions.Count > 0, "Nobody was preempted: the pool was not tiny.");
     }
 
     [Theory]
@@ -64,16 +63,16 @@ public sealed class RealEngineTests
     {
         IEnumerable<Task> runs = Enumerable.Range(0, copies).SelectMany(_ => checkpoint.Expected.Prompts).Select(async (prompt, i) =>
         {
-            Answer answer = (await Groups.RunAsync(cluster.Replica(), Groups.Group($"s{i}", Groups.Start(prompt.Ids, prompt.Greedy.Length))))[0];
-            Assert.Equal(prompt.Greedy, answer.Ids);
+            SequenceGroup group = Groups.Group($"s{i}", Groups.Start(prompt.Ids, prompt.Greedy.Length)) with { AcceptedAt = i };
+            Assert.Equal(prompt.Greedy, (await Groups.RunAsync(cluster.Replica(), group))[0].Ids);
         });
         await Task.WhenAll(runs);
     }
 
-    private static async Task<ClusterFixture> StartAsync(ConformanceCheckpoint checkpoint, DeviceThread device, int budget, int blocks)
+    private static async Task<ClusterFixture> StartAsync(ConformanceCheckpoint checkpoint, DeviceThread device, int budget, int blocks, Task? gate = null)
     {
         IShardEngine engine = await LoadAsync(checkpoint, device, budget, blocks);
-        return await new ClusterFixture { Engine = (_, _) => engine, Configure = options => options.MaxNumBatchedTokens = budget }.StartAsync();
+        return await new ClusterFixture { Engine = (_, _) => new GatedEngine(engine, gate ?? Task.CompletedTask), Configure = options => options.MaxNumBatchedTokens = budget }.StartAsync();
     }
 
     private static async Task<IShardEngine> LoadAsync(ConformanceCheckpoint checkpoint, DeviceThread device, int budget, int blocks)
@@ -90,5 +89,23 @@ public sealed class RealEngineTests
         Cluster.Kernels.Models.ModelConfig config = Cluster.Kernels.Models.ModelConfig.Load(checkpoint.Folder);
         long blockBytes = new KvCacheShape(config.Layers.Count, 1, spec.BlockSize, config.KvHeads, config.HeadDim, DType.Float32).BlockBytes;
         return await ShardEngine.LoadAsync(spec with { KvCacheBytes = blocks * blockBytes }, device);
+    }
+
+    /// <summary>Starts its first step when the gate opens: by then all sequences have come.</summary>
+    private sealed class GatedEngine(IShardEngine engine, Task gate) : IShardEngine
+    {
+        public ShardSpec Spec => engine.Spec;
+
+        public int BlockCount => engine.BlockCount;
+
+        public int BlockSize => engine.BlockSize;
+
+        public async Task<ForwardOutput> ExecuteAsync(ForwardBatch batch)
+        {
+            await gate;
+            return await engine.ExecuteAsync(batch);
+        }
+
+        public ValueTask DisposeAsync() => engine.DisposeAsync();
     }
 }

@@ -83,4 +83,29 @@ public sealed class RecoveryTests
             await FakeReference.GenerateAsync(Groups.Prompt(4), 3),
             (await Groups.RunAsync(cluster.Replica(), Groups.Group("a", Groups.Start(Groups.Prompt(4), 3))))[0].Ids);
     }
+
+    [Fact]
+    public async Task OneFailedShardOfSeveral_FailsTheStep_ThoughAnotherHangs()
+    {
+        var hang = new TaskCompletionSource();
+        int calls = 0;
+        await using ClusterFixture cluster = await new ClusterFixture
+        {
+            ShardsPerReplica = 2,
+            Engine = (_, rank) => new FakeShardEngine
+            {
+                BeforeStep = _ => Interlocked.Increment(ref calls) switch
+                {
+                    3 or 4 when rank == 0 => hang.Task,
+                    3 or 4 => throw new InvalidOperationException("peer lost"),
+                    _ => Task.CompletedTask,
+                },
+            },
+        }.StartAsync();
+        int[] prompt = Groups.Prompt(6);
+        Answer answer = (await Groups.RunAsync(cluster.Replica(), Groups.Group("a", Groups.Start(prompt, 5))))[0];
+        Assert.Equal(await FakeReference.GenerateAsync(prompt, 5), answer.Ids);
+        Assert.Equal(2, cluster.Topology.Epoch);
+        hang.SetResult();
+    }
 }

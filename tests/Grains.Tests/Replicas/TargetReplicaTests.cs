@@ -100,6 +100,16 @@ public sealed class TargetReplicaTests
     }
 
     [Fact]
+    public async Task LongerThanTheModel_IsRefused()
+    {
+        await using ClusterFixture cluster = await new ClusterFixture { Engine = (_, _) => new FakeShardEngine(maxModelLength: 30) }.StartAsync();
+        RequestRejectedException refused = await Assert.ThrowsAsync<RequestRejectedException>(
+            () => Groups.RunAsync(cluster.Replica(), Groups.Group("a", Groups.Start(Groups.Prompt(10), 21))));
+        Assert.Equal(RejectionReason.ContextLengthExceeded, refused.Reason);
+        Assert.Equal(20, (await Groups.RunAsync(cluster.Replica(), Groups.Group("a", Groups.Start(Groups.Prompt(10), 20))))[0].Ids.Length);
+    }
+
+    [Fact]
     public async Task UnknownReplica_IsRefused()
     {
         await using ClusterFixture cluster = await new ClusterFixture().StartAsync();

@@ -289,4 +289,41 @@ public sealed class SchedulerTests
         Assert.Throws<InvalidOperationException>(() => driver.Scheduler.Complete(step));
         Assert.Throws<InvalidOperationException>(() => driver.Scheduler.Commit(step, 0, [], 3, false));
     }
+
+    [Fact]
+    public void IsolatedSequences_RunAlone_WaitingOnesFirst()
+    {
+        var driver = new SchedulerDriver(SchedulerDriver.Small(blocks: 64, budget: 64));
+        Sequence[] all = [.. Enumerable.Range(0, 4).Select(i => driver.Add($"s{i}", SchedulerDriver.Prompt(3, i), 6))];
+        driver.Scheduler.IsolateSequences = true;
+        for (int i = 0; i < 8; i++)
+            Assert.Equal(all[i % 4], Assert.Single(driver.Step()!.Rows).Sequence);
+        driver.Scheduler.IsolateSequences = false;
+        Assert.Equal(4, driver.Step()!.Rows.Count);
+        driver.RunToEnd();
+    }
+
+    /// <summary>Garbage per step, pinned: what grows with the tokens (token arrays, hashes), and nothing else.</summary>
+    [Fact]
+    public void SteadyDecode_AllocatesLittle()
+    {
+        const int steps = 1000;
+        var scheduler = new Scheduler(SchedulerDriver.Small(blocks: 4000, blockSize: 16, budget: 512, sequences: 32));
+        scheduler.TryAdd([.. Enumerable.Range(0, 32).Select(i => new Sequence(i, "s", SchedulerDriver.Prompt(10, i), [], steps + 100))]);
+        int[] token = [1];
+        for (int i = 0; i < 50; i++)
+            Advance();
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int i = 0; i < steps; i++)
+            Advance();
+        Assert.InRange((GC.GetAllocatedBytesForCurrentThread() - before) / steps, 0, 1000);
+
+        void Advance()
+        {
+            SchedulerStep step = scheduler.Schedule()!;
+            for (int i = 0; i < step.RowList.Count; i++)
+                scheduler.Commit(step, i, token, step.RowList[i].Count, ended: false);
+            scheduler.Complete(step);
+        }
+    }
 }
