@@ -40,13 +40,16 @@ internal sealed class ActiveSession
         journal.Track(transcript, () => _idleSince, Overtake);
     }
 
-    /// <summary>Called when nobody reads or generates and everything is written: the activation may go.</summary>
+    /// <summary>Called when nobody reads or generates and everything is written or gone: the activation may go.</summary>
     public required Action Settled { get; init; }
 
     /// <summary>Called when the session was refused by all replicas before it emitted anything: its rows are to be deleted.</summary>
     public required Action Refused { get; init; }
 
     public AcceptRecord Accepted => _transcript.Rules.Accepted;
+
+    /// <summary>Readers are attached, or have not been told yet why the session ended.</summary>
+    public bool HasReaders => _readers > 0;
 
     private bool IsRunning => !_run.IsCompleted && !_cancellation.IsCancellationRequested;
 
@@ -138,7 +141,11 @@ internal sealed class ActiveSession
 
     private void Leave()
     {
-        if (--_readers == 0 && !_closed)
+        if (--_readers > 0)
+            return;
+        if (_closed)
+            Settled();
+        else
             SettleAsync().Ignore();
     }
 
@@ -225,7 +232,8 @@ internal sealed class ActiveSession
     private void Overtake()
     {
         CloseAsync(new EnumerationAbortedException($"Session {Accepted.SessionId} goes on in another activation.")).Ignore();
-        Settled();
+        if (!HasReaders)
+            Settled();
     }
 
     private void Pulse()

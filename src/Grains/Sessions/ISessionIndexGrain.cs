@@ -8,7 +8,7 @@ namespace Cluster.Grains.Sessions;
 internal interface ISessionIndexGrain : IGrainWithIntegerKey
 {
     /// <summary>Number of buckets. Part of what is stored: fixed.</summary>
-    const int Buckets = 8;
+    const int Buckets = 32;
 
     /// <summary>Durably notes a session.</summary>
     /// <param name="sessionId">Its id.</param>

@@ -20,7 +20,7 @@ internal sealed class SessionGrain : Grain, ISessionGrain, ISessionControlGrain
     private readonly SessionJournal _journal;
     private readonly string _id;
     private Task? _loading;
-    private Task? _starting;
+    private Task _changing = Task.CompletedTask;
     private Task<ActiveSession>? _activating;
     private AcceptRecord? _accepted;
     private byte[]? _progress;
@@ -37,20 +37,11 @@ internal sealed class SessionGrain : Grain, ISessionGrain, ISessionControlGrain
 
     public async Task<SessionDescription> Start(GenerationRequest request, CancellationToken cancellationToken)
     {
-        while (_starting is { } other)
-            await other.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ContinueOnCapturedContext);
-        await LoadedAsync();
+        await KnownAsync();
         if (_accepted is null)
         {
-            _starting = AcceptAsync(request, cancellationToken);
-            try
-            {
-                await _starting;
-            }
-            finally
-            {
-                _starting = null;
-            }
+            _changing = AcceptAsync(request, cancellationToken);
+            await _changing;
         }
         else if (!_accepted.RequestDigest.AsSpan().SequenceEqual(_services.Admission.Digest(request).AsSpan()))
         {
@@ -76,7 +67,7 @@ internal sealed class SessionGrain : Grain, ISessionGrain, ISessionControlGrain
 
     public async Task<bool> Cancel(string owner, CancellationToken cancellationToken)
     {
-        await LoadedAsync();
+        await KnownAsync();
         if (_accepted is null || _accepted.Request.Owner != owner)
         {
             DeactivateIfAbsent();
@@ -90,9 +81,7 @@ internal sealed class SessionGrain : Grain, ISessionGrain, ISessionControlGrain
 
     public async Task<long?> Tend()
     {
-        if (_starting is not null)
-            return 0;
-        await LoadedAsync();
+        await KnownAsync();
         if (_accepted is null)
         {
             DeactivateIfAbsent();
@@ -129,7 +118,7 @@ internal sealed class SessionGrain : Grain, ISessionGrain, ISessionControlGrain
             // A caller's invention must not become a label: series are for ever.
             string model = e.Reason == RejectionReason.ModelNotFound ? "" : request.Model;
             _services.Metrics.AdmissionRejections.Add(1, new("model_name", model), new("engine", "0"), new("reason", e.Reason.ToString()));
-            DeactivateIfAbsent();
+            DeactivateOnIdle();
             throw;
         }
 
@@ -172,13 +161,24 @@ internal sealed class SessionGrain : Grain, ISessionGrain, ISessionControlGrain
 
     private async Task<ActiveSession> FindAsync(string owner)
     {
-        await LoadedAsync();
+        await KnownAsync();
         if (_accepted?.Request.Owner == owner)
             return _cancelled ? throw Cancelled() : await ActivatedAsync();
         if (_accepted is null && _cancelled)
             throw Cancelled();
         DeactivateIfAbsent();
         throw NotFound();
+    }
+
+    // Calls interleave: whoever asks while a session is accepted or removed waits until that is decided.
+    private async Task KnownAsync()
+    {
+        do
+        {
+            await _changing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ContinueOnCapturedContext);
+            await LoadedAsync();
+        }
+        while (!_changing.IsCompleted);
     }
 
     private Task LoadedAsync()
@@ -238,21 +238,25 @@ internal sealed class SessionGrain : Grain, ISessionGrain, ISessionControlGrain
             Refused = () => RemoveAsync(NotFound()).Ignore(),
         };
 
-    private async Task RemoveAsync(Exception reason)
+    private Task RemoveAsync(Exception reason) => _changing = RemoveRowsAsync(reason);
+
+    private async Task RemoveRowsAsync(Exception reason)
     {
         if (_session is not null)
             await _session.CloseAsync(reason);
         await StoredAsync(_journal.RemoveAsync());
         Index.Remove(_id).Ignore();
+        // An activation that goes takes its readers' last words with it: the last reader that leaves lets it go.
+        if (_session is not { HasReaders: true })
+            DeactivateOnIdle();
         _accepted = null;
         _session = null;
         _activating = null;
-        DeactivateIfAbsent();
     }
 
     private void DeactivateIfAbsent()
     {
-        if (_accepted is null && _starting is null)
+        if (_accepted is null && _changing.IsCompleted)
             DeactivateOnIdle();
     }
 

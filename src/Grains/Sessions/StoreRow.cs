@@ -9,6 +9,8 @@ namespace Cluster.Grains.Sessions;
 /// </summary>
 internal sealed class StoreRow(IGrainStorage storage, string name, GrainId owner)
 {
+    private const int ClearAttempts = 3;
+
     private string? _etag;
 
     /// <summary>Whether the row existed when it was last read or written.</summary>
@@ -36,12 +38,20 @@ internal sealed class StoreRow(IGrainStorage storage, string name, GrainId owner
     /// <summary>Deletes the row, whoever wrote it last.</summary>
     public async Task ClearAsync()
     {
-        if (await ReadAsync() is null)
-            return;
-        var state = new GrainState<JournalRow>(new JournalRow(), _etag) { RecordExists = true };
-        await TranslateAsync(storage.ClearStateAsync(name, owner, state));
-        _etag = null;
-        Exists = false;
+        for (int attempt = 1; await ReadAsync() is not null; attempt++)
+        {
+            var state = new GrainState<JournalRow>(new JournalRow(), _etag) { RecordExists = true };
+            try
+            {
+                await TranslateAsync(storage.ClearStateAsync(name, owner, state));
+                (_etag, Exists) = (null, false);
+                return;
+            }
+            catch (SessionStoreException e) when (e.IsConflict && attempt < ClearAttempts)
+            {
+                // A late write of ours came in between.
+            }
+        }
     }
 
     private void Remember(GrainState<JournalRow> state)

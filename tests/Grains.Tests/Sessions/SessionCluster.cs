@@ -29,6 +29,9 @@ public sealed class SessionCluster : IAsyncLifetime
 
     internal IGrainFactory Grains => _cluster!.Client;
 
+    /// <summary>Grains as the silo's own gateway sees them.</summary>
+    internal IGrainFactory Local => _cluster!.Silos[0].ServiceProvider.GetRequiredService<IGrainFactory>();
+
     public async ValueTask InitializeAsync()
     {
         var builder = new InProcessTestClusterBuilder(1);
