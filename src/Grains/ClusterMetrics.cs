@@ -48,6 +48,7 @@ internal sealed class ClusterMetrics : IDisposable
         InferenceTime = Histogram("request_inference_time_seconds", "From first row to last token.", RequestBuckets);
         RequestPromptTokens = Histogram("request_prompt_tokens", "Prompt length.", CountBuckets);
         RequestGenerationTokens = Histogram("request_generation_tokens", "Generated tokens of a choice.", CountBuckets);
+        RequestMaxGenerationTokens = Histogram("request_max_num_generation_tokens", "Generated tokens of a request's longest choice.", CountBuckets);
         RequestMaxTokens = Histogram("request_params_max_tokens", "max_tokens as requested.", CountBuckets);
         RequestChoices = Histogram("request_params_n", "n as requested.", [1, 2, 5, 10, 20]);
         IterationTokens = Histogram("iteration_tokens_total", "Rows of a step.", [1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384]);
@@ -70,6 +71,7 @@ internal sealed class ClusterMetrics : IDisposable
     public Histogram<double> InferenceTime { get; }
     public Histogram<double> RequestPromptTokens { get; }
     public Histogram<double> RequestGenerationTokens { get; }
+    public Histogram<double> RequestMaxGenerationTokens { get; }
     public Histogram<double> RequestMaxTokens { get; }
     public Histogram<double> RequestChoices { get; }
     public Histogram<double> IterationTokens { get; }

@@ -89,6 +89,7 @@ internal sealed class SessionTelemetry(ClusterMetrics metrics, AcceptRecord acce
         }
 
         int longest = transcript.Choices.Max(choice => choice.Count);
+        metrics.RequestMaxGenerationTokens.Record(longest, _tags);
         if (isNew)
             metrics.EndToEndLatency.Record(time.GetElapsedTime(_start, now).TotalSeconds, _tags);
         if (isNew && longest > 1)

@@ -1,5 +1,6 @@
 using System.Text;
 using Cluster.Grains;
+using Cluster.Grains.Shards;
 using Cluster.Silo.Gateway.Metrics;
 
 namespace Cluster.Silo.Hosting;
@@ -7,6 +8,8 @@ namespace Cluster.Silo.Hosting;
 /// <summary>vLLM's information gauges: cache_config_info of every shard, and the LoRA gauge that schedulers look for.</summary>
 internal sealed class CacheConfigMetrics(ModelHost models, ClusterOptions options) : IConstantMetrics
 {
+    private static readonly string[] SleepStates = ["awake", "weights_offloaded", "discard_all"];
+
     /// <inheritdoc/>
     public void Write(StringBuilder text)
     {
@@ -19,7 +22,7 @@ internal sealed class CacheConfigMetrics(ModelHost models, ClusterOptions option
                 Name,
                 [
                     new("model_name", model.Description.Name),
-                    new("engine", "0"),
+                    new("engine", ShardKey.Parse(model.Shard.Key).Replica),
                     new("block_size", model.Engine.BlockSize),
                     new("num_gpu_blocks", model.Engine.BlockCount),
                     new("cache_dtype", options.KvCacheDtype),
@@ -35,5 +38,24 @@ internal sealed class CacheConfigMetrics(ModelHost models, ClusterOptions option
             "LoRA adapters are not served.",
             [new("max_lora", 0), new("waiting_lora_adapters", ""), new("running_lora_adapters", "")],
             0);
+        WriteSleepState(text);
+    }
+
+    private void WriteSleepState(StringBuilder text)
+    {
+        const string Name = "vllm:engine_sleep_state";
+        MetricsPage.WriteHead(text, Name, "Engines never sleep: awake is 1.", "gauge");
+        foreach (LoadedModel model in models.Models)
+        {
+            foreach (string state in SleepStates)
+            {
+                MetricsPage.WriteLine(
+                    text,
+                    Name,
+                    [new("model_name", model.Description.Name), new("engine", ShardKey.Parse(model.Shard.Key).Replica), new("sleep_state", state)],
+                    null,
+                    state == "awake" ? 1 : 0);
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using Cluster.Contracts;
 using Cluster.Grains;
+using Cluster.Grains.Shards;
 using Cluster.Grains.Topology;
 using Cluster.Silo.Gateway;
 
@@ -12,6 +13,7 @@ namespace Cluster.Silo.Hosting;
 /// </summary>
 internal sealed class ModelHost(
     ModelLoader loader,
+    ShardHost shards,
     ClusterOptions options,
     SiloIdentity identity,
     SiloAddresses addresses,
@@ -83,16 +85,39 @@ internal sealed class ModelHost(
         await started.Task.WaitAsync(_stopping.Token);
     }
 
-    private Task Join()
+    /// <summary>Announces the shards under numbers that no other silo has.</summary>
+    private async Task Join()
+    {
+        var topology = grains.GetGrain<ITopologyControlGrain>(0);
+        while (true)
+        {
+            ClusterTopology known = await retry.Call(topology.Get, _stopping.Token);
+            ImmutableArray<LoadedModel> chosen = ReplicaNumbering.Choose(known, identity.Name, Models);
+            bool stands = chosen.SequenceEqual(Models);
+            bool isAnnounced = known.Silos.Any(silo => silo.Name == identity.Name && silo.HttpUrl == addresses.HttpUrl);
+            if (stands && isAnnounced)
+                return;
+            Renumber(chosen);
+            await retry.Call(token => Announce(topology), _stopping.Token);
+        }
+    }
+
+    private void Renumber(ImmutableArray<LoadedModel> chosen)
+    {
+        foreach ((LoadedModel before, LoadedModel after) in Models.Zip(chosen))
+        {
+            if (before.Shard.Key == after.Shard.Key)
+                continue;
+            shards.Remove(before.Shard.Key);
+            shards.Add(after.Shard.Key, after.Engine);
+        }
+        Models = chosen;
+    }
+
+    private async Task<bool> Announce(ITopologyControlGrain topology)
     {
         var silo = new SiloDescription(identity.Name, [.. PreparedModel.DevicesOf(options).Select(device => device.Device.ToString())], addresses.HttpUrl);
-        var registration = new SiloRegistration(silo, [.. Models.Select(model => model.Description)], [.. Models.Select(model => model.Shard)]);
-        return retry.Call(
-            async _ =>
-            {
-                await grains.GetGrain<ITopologyControlGrain>(0).Join(registration);
-                return true;
-            },
-            _stopping.Token);
+        await topology.Join(new SiloRegistration(silo, [.. Models.Select(model => model.Description)], [.. Models.Select(model => model.Shard)]));
+        return true;
     }
 }

@@ -17,7 +17,7 @@ public sealed partial class MetricsTests
         "vllm:inter_token_latency_seconds", "vllm:time_per_output_token_seconds", "vllm:request_time_per_output_token_seconds",
         "vllm:e2e_request_latency_seconds", "vllm:request_queue_time_seconds", "vllm:request_inference_time_seconds",
         "vllm:request_prefill_time_seconds", "vllm:request_decode_time_seconds", "vllm:request_prompt_tokens",
-        "vllm:request_generation_tokens", "vllm:request_params_max_tokens", "vllm:request_params_n", "vllm:iteration_tokens_total",
+        "vllm:request_generation_tokens", "vllm:request_max_num_generation_tokens", "vllm:prompt_tokens_cached_total", "vllm:request_params_max_tokens", "vllm:request_params_n", "vllm:iteration_tokens_total",
     ];
 
     [Fact]

@@ -16,6 +16,7 @@ internal sealed class MetricsPage(MetricStore store, ModelCatalog models, IEnume
     {
         ["vllm:kv_cache_usage_perc"] = "vllm:gpu_cache_usage_perc",
         ["vllm:inter_token_latency_seconds"] = "vllm:time_per_output_token_seconds",
+        ["vllm:prefix_cache_hits"] = "vllm:prompt_tokens_cached",
     };
 
     private static readonly string[] FinishReasons = ["stop", "length"];
