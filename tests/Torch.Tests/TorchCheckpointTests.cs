@@ -1,5 +1,4 @@
 using Cluster.Kernels.Execution;
-using Cluster.Kernels.Models;
 using Cluster.Kernels.Torch;
 using Cluster.TestKit;
 using TorchSharp;
@@ -9,7 +8,7 @@ namespace Cluster.Torch.Tests;
 /// <summary>The decoder on the Torch ops: reference logits and tokens of every checkpoint, and no tensor left behind.</summary>
 public sealed class TorchCheckpointTests
 {
-    private const int BlockSize = 4;
+    private const int BlockSize = DecoderProbe.BlockSize;
 
     public static TheoryData<string> Checkpoints => [.. ConformanceCheckpoint.Names];
 
@@ -20,11 +19,10 @@ public sealed class TorchCheckpointTests
         Native.Require();
         using ConformanceCheckpoint checkpoint = ConformanceCheckpoint.Open(name);
         await using DeviceThread device = await OpenDeviceAsync();
-        await using ShardEngine engine = await ShardEngine.LoadAsync(Spec(checkpoint.Folder), device);
+        await using ShardEngine engine = await ShardEngine.LoadAsync(DecoderProbe.Spec(checkpoint.Folder), device);
         ExpectedPrompt prompt = checkpoint.Prompt("p33");
 
-        float[][] logits = await LogitsAsync(device, engine.Model, new TestSequence(prompt.Ids, Blocks(64)), prompt.Ids.Length);
-        AssertClose(checkpoint.Rows("p33.all_logits"), logits);
+        AssertClose(checkpoint.Rows("p33.all_logits"), await DecoderProbe.LogitsAsync(device, engine.Model, prompt.Ids));
 
         // Prompt in two chunks of unequal size, then token by token.
         var sequence = new TestSequence(prompt.Ids, Blocks(64));
@@ -41,7 +39,7 @@ public sealed class TorchCheckpointTests
         Native.Require();
         await using DeviceThread device = await OpenDeviceAsync();
         long before = torch.Tensor.TotalCount;
-        await using (ShardEngine engine = await ShardEngine.LoadAsync(Spec(SharedData.InRepository("tests", "Checkpoints", "qwen2_moe")), device))
+        await using (ShardEngine engine = await ShardEngine.LoadAsync(DecoderProbe.Spec(SharedData.InRepository("tests", "Checkpoints", "qwen2_moe")), device))
         {
             var sequence = new TestSequence(Enumerable.Range(0, 30), Blocks(30));
             await engine.ExecuteAsync(TestSequence.Batch(BlockSize, [(sequence, 10)], TestSequence.Greedy));
@@ -56,34 +54,7 @@ public sealed class TorchCheckpointTests
 
     private static Task<DeviceThread> OpenDeviceAsync() => DeviceThread.StartAsync(new TorchOpsFactory(), new DeviceId("cpu", 0), threads: 1);
 
-    private static ShardSpec Spec(string folder) => new()
-    {
-        ModelFolder = folder,
-        Device = new DeviceId("cpu", 0),
-        MaxModelLength = 256,
-        MaxBatchedTokens = 256,
-        MaxSequences = 4,
-        KvCacheBytes = 2 << 20,
-        BlockSize = BlockSize,
-    };
-
     private static int[] Blocks(int tokens) => [.. Enumerable.Range(0, (tokens + BlockSize - 1) / BlockSize)];
-
-    private static Task<float[][]> LogitsAsync(DeviceThread device, DecoderModel model, TestSequence sequence, int rows)
-    {
-        ForwardBatch batch = TestSequence.Batch(BlockSize, [(sequence, rows)], TestSequence.Greedy, everyRow: true);
-        return device.RunAsync(ops =>
-        {
-            model.Forward(ops.Prepare(batch), ExecutionPlan.Exact);
-            var logits = new float[batch.Rows][];
-            for (int row = 0; row < batch.Rows; row++)
-            {
-                model.ComputeLogits([row]);
-                logits[row] = ops.ReadRow(model.Workspace.Logits, 0).ToArray();
-            }
-            return logits;
-        });
-    }
 
     private static void AssertClose(float[][] expected, float[][] actual)
     {

@@ -22,7 +22,7 @@ internal static class DistillCommand
         var threads = new Option<int>("--threads") { DefaultValueFactory = _ => Environment.ProcessorCount };
         var resume = new Option<bool>("--resume") { Description = "Continue from the work folder's checkpoint" };
         var command = new Command("distill", "Trains the bundled draft model.") { target, text, output, work, minutes, generated, threads, resume };
-        command.SetAction(arguments =>
+        command.SetAction(arguments => NativeLibrary.Run(() =>
         {
             set_num_threads(arguments.GetValue(threads));
             using TrainableDecoder teacher = HubFolder.Read(arguments.GetValue(target)!);
@@ -37,7 +37,7 @@ internal static class DistillCommand
             if (arguments.GetValue(resume))
                 run.Resume();
             run.Run();
-        });
+        }));
         return command;
     }
 

@@ -24,7 +24,7 @@ internal static class TrainCommand
         {
             text, output, work, minutes, vocabulary, batch, sequence, rate, threads, resume,
         };
-        command.SetAction(arguments =>
+        command.SetAction(arguments => NativeLibrary.Run(() =>
         {
             set_num_threads(arguments.GetValue(threads));
             Corpus corpus = Corpus.Read(arguments.GetValue(text)!);
@@ -38,7 +38,7 @@ internal static class TrainCommand
             if (arguments.GetValue(resume))
                 run.Resume();
             run.Run();
-        });
+        }));
         return command;
     }
 }

@@ -6,20 +6,26 @@ namespace Cluster.DemoModels.Checkpoints;
 /// <summary>A named fp32 array with its shape.</summary>
 internal sealed record NamedTensor(string Name, long[] Shape, float[] Values);
 
+/// <summary>A tensor that is made when its turn to be written comes.</summary>
+/// <param name="BFloat16">Stored as BF16, else as F32.</param>
+internal sealed record TensorPlan(string Name, long[] Shape, bool BFloat16, Func<float[]> Values);
+
 /// <summary>Writes and reads safetensors files of fp32 or bf16 tensors (8-byte header length, JSON header, raw bytes).</summary>
 internal static class TensorFile
 {
     /// <summary>Writes tensors as F32 or, rounded to nearest even, as BF16; the file appears at once.</summary>
-    public static void Write(string path, IEnumerable<NamedTensor> tensors, bool bfloat16, IReadOnlyDictionary<string, string> metadata)
+    public static void Write(string path, IEnumerable<NamedTensor> tensors, bool bfloat16, IReadOnlyDictionary<string, string> metadata) =>
+        Write(path, [.. tensors.Select(tensor => new TensorPlan(tensor.Name, tensor.Shape, bfloat16, () => tensor.Values))], metadata);
+
+    /// <summary>Writes tensors one by one as they are made, so that a large checkpoint is never whole in memory.</summary>
+    public static void Write(string path, IReadOnlyList<TensorPlan> tensors, IReadOnlyDictionary<string, string> metadata)
     {
-        List<NamedTensor> all = [.. tensors];
-        int size = bfloat16 ? 2 : 4;
         var header = new Dictionary<string, object> { ["__metadata__"] = metadata };
         long offset = 0;
-        foreach (NamedTensor tensor in all)
+        foreach (TensorPlan tensor in tensors)
         {
-            long end = offset + tensor.Values.LongLength * size;
-            header.Add(tensor.Name, new { dtype = bfloat16 ? "BF16" : "F32", shape = tensor.Shape, data_offsets = new[] { offset, end } });
+            long end = offset + tensor.Shape.Aggregate(1L, (product, size) => product * size) * (tensor.BFloat16 ? 2 : 4);
+            header.Add(tensor.Name, new { dtype = tensor.BFloat16 ? "BF16" : "F32", shape = tensor.Shape, data_offsets = new[] { offset, end } });
             offset = end;
         }
         byte[] json = JsonSerializer.SerializeToUtf8Bytes(header);
@@ -30,8 +36,11 @@ internal static class TensorFile
             stream.Write(BitConverter.GetBytes((long)padded));
             stream.Write(json);
             stream.Write(Enumerable.Repeat((byte)' ', padded - json.Length).ToArray());
-            foreach (NamedTensor tensor in all)
-                stream.Write(bfloat16 ? MemoryMarshal.AsBytes<ushort>(ToBFloat16(tensor.Values)) : MemoryMarshal.AsBytes<float>(tensor.Values));
+            foreach (TensorPlan tensor in tensors)
+            {
+                float[] values = tensor.Values();
+                stream.Write(tensor.BFloat16 ? MemoryMarshal.AsBytes<ushort>(ToBFloat16(values)) : MemoryMarshal.AsBytes<float>(values));
+            }
         }
         File.Move(temporary, path, overwrite: true);
     }

@@ -20,6 +20,8 @@ internal static unsafe class TokenLoss
     public static double Compute(Tensor logits, long[] targets, Tensor? teacherLogits, Tensor? gradient)
     {
         int vocabulary = (int)logits.shape[^1];
+        if (vocabulary % 16 != 0)
+            throw new ArgumentException($"The vocabulary must be a multiple of 16, not {vocabulary}.");
         ushort* scores = Address(logits), teacher = Address(teacherLogits), slopes = Address(gradient);
         var losses = new double[targets.Length];
         Parallel.For(0, (targets.Length + 63) / 64, block =>
@@ -44,18 +46,21 @@ internal static unsafe class TokenLoss
         double loss = ownWeight * crossEntropy;
         if (teacher is not null)
         {
+            // KL = log-sum of the model - log-sum of the teacher + mean, under the teacher, of the difference of scores.
             float teacherLogSum = Softmax(teacher, wanted, count);
-            double distance = logSum - teacherLogSum;
-            for (int i = 0; i < count; i++)
-                distance += wanted[i] * (Widen(teacher[i]) - Widen(scores[i]));
-            loss += TeacherWeight * distance;
+            Vector512<float> difference = Vector512<float>.Zero;
+            for (int i = 0; i < count; i += 16)
+                difference += Vector512.Load(wanted + i) * (RowKernels.Load(teacher + i) - RowKernels.Load(scores + i));
+            loss += TeacherWeight * (logSum - teacherLogSum + Vector512.Sum(difference));
         }
         if (slopes is null)
             return loss;
-        for (int i = 0; i < count; i++)
+        for (int i = 0; i < count; i += 16)
         {
-            float slope = (teacher is null ? model[i] : model[i] - TeacherWeight * wanted[i]) * scale;
-            slopes[i] = Narrow(slope);
+            Vector512<float> slope = Vector512.Load(model + i);
+            if (teacher is not null)
+                slope -= Vector512.Load(wanted + i) * TeacherWeight;
+            RowKernels.Store(slopes + i, slope * scale);
         }
         slopes[target] = Narrow(Widen(slopes[target]) - ownWeight * scale);
         return loss;
@@ -64,22 +69,26 @@ internal static unsafe class TokenLoss
     /// <summary>Writes probabilities, returns log(sum(exp(scores))).</summary>
     private static float Softmax(ushort* scores, float* probabilities, int count)
     {
-        float max = float.NegativeInfinity;
-        for (int i = 0; i < count; i++)
-            max = Math.Max(max, probabilities[i] = Widen(scores[i]));
-        Vector512<float> sums = Vector512<float>.Zero, shift = Vector512.Create(max);
-        int at = 0;
-        for (; at <= count - 16; at += 16)
+        Vector512<float> high = Vector512.Create(float.NegativeInfinity);
+        for (int i = 0; i < count; i += 16)
         {
-            Vector512<float> value = Vector512.Exp(Vector512.Load(probabilities + at) - shift);
-            value.Store(probabilities + at);
+            Vector512<float> value = RowKernels.Load(scores + i);
+            value.Store(probabilities + i);
+            high = Vector512.Max(high, value);
+        }
+        float max = float.NegativeInfinity;
+        for (int i = 0; i < 16; i++)
+            max = MathF.Max(max, high[i]);
+        Vector512<float> sums = Vector512<float>.Zero;
+        for (int i = 0; i < count; i += 16)
+        {
+            Vector512<float> value = Vector512.Exp(Vector512.Load(probabilities + i) - Vector512.Create(max));
+            value.Store(probabilities + i);
             sums += value;
         }
-        float sum = Vector512.Sum(sums);
-        for (; at < count; at++)
-            sum += probabilities[at] = MathF.Exp(probabilities[at] - max);
-        for (int i = 0; i < count; i++)
-            probabilities[i] /= sum;
+        float sum = Vector512.Sum(sums), inverse = 1 / sum;
+        for (int i = 0; i < count; i += 16)
+            (Vector512.Load(probabilities + i) * inverse).Store(probabilities + i);
         return max + MathF.Log(sum);
     }
 
