@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace Cluster.Kernels.Cpu;
 
 internal static unsafe partial class AttentionKernel<TLanes, TVector>
@@ -62,6 +64,7 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
     /// Turns a query's scores of keys [first, end) into weights e^(score - maximum), 0 for keys it does not see, and shrinks
     /// what was summed under a smaller maximum. Lanes that hold no key of the tile would only add zeros: they are left out.
     /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Weigh(ref Work work, int query, int chunk, int first, int end)
     {
         int low = (first - chunk) & -PanelView.Width;
@@ -92,6 +95,7 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
             TLanes.Store(output + i, TLanes.Fma(TLanes.Load(output + i), factor, default));
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static float Maximum(float* scores, int low, int high, float before)
     {
         TVector maximum = TLanes.Broadcast(before);
@@ -105,6 +109,7 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
     }
 
     /// <summary>Replaces scores by weights and returns their sum: 16 lanes, then a binary tree.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static float Exponentiate(float* scores, int low, int high, float maximum)
     {
         float* lanes = stackalloc float[PanelView.Width];

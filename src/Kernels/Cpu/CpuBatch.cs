@@ -28,8 +28,12 @@ internal sealed unsafe class CpuBatch : DeviceBatch, IDisposable
 
     public int* BlockStarts { get; private set; }
 
+    /// <summary>The cache whose limits the block table was checked against, if any: the layers of a step share one.</summary>
+    public CpuKvCache? CheckedAgainst { get; set; }
+
     public void Fill(ForwardBatch batch)
     {
+        CheckedAgainst = null;
         int blocks = batch.BlockStarts[batch.Sequences];
         long bytes = 4L * ((3L * batch.Rows) + (3L * batch.Sequences) + 2 + blocks);
         if (bytes > _memory.Bytes)

@@ -53,7 +53,9 @@ internal sealed unsafe partial class CpuOps
         var step = (CpuBatch)batch;
         AttentionJob job = JobFor(batch, qkv, layout);
         AddCache(ref job, (CpuKvCache)cache, layer);
-        CheckBlocks(step, cache.Shape);
+        if (step.CheckedAgainst != cache)
+            CheckBlocks(step, cache.Shape);
+        step.CheckedAgainst = (CpuKvCache)cache;
         job.Range = keys;
         job.BlockTable = step.BlockTable;
         job.BlockStarts = step.BlockStarts;

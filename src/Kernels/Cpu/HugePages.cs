@@ -10,8 +10,16 @@ internal static unsafe partial class HugePages
     /// <summary>A hint: failure (old kernel, huge pages switched off) changes nothing but speed.</summary>
     public static void Advise(void* pointer, long bytes)
     {
-        if (OperatingSystem.IsLinux())
+        if (!OperatingSystem.IsLinux())
+            return;
+        try
+        {
             _ = MemoryAdvise(pointer, (nuint)bytes, MadvHugePage);
+        }
+        catch (Exception failure) when (failure is DllNotFoundException or EntryPointNotFoundException)
+        {
+            // A Linux whose C library goes by another name: only the hint is lost.
+        }
     }
 
     [LibraryImport("libc", EntryPoint = "madvise")]

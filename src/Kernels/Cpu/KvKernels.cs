@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Cluster.Kernels.Execution;
 
 namespace Cluster.Kernels.Cpu;
@@ -37,6 +38,7 @@ internal static unsafe class KvKernels<TLanes, TVector>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void RotateHead(float* head, float* cosines, float* sines, int half)
     {
         int i = 0;
@@ -77,6 +79,7 @@ internal static unsafe class KvKernels<TLanes, TVector>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void StoreFloats(AttentionJob* job, float* key, float* keys, float* value, float* values, int offset)
     {
         keys += offset % PanelView.Width;
@@ -86,6 +89,7 @@ internal static unsafe class KvKernels<TLanes, TVector>
             values[(d / 16 * (job->ValueGroupBytes / 4)) + (16 * offset) + (d % 16)] = value[d];
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void StoreHalves(AttentionJob* job, float* key, ushort* keys, float* value, ushort* values, int offset)
     {
         keys += 2 * (offset % PanelView.Width);

@@ -19,6 +19,9 @@ internal static unsafe class PanelLinear<TLanes, TVector>
     // 3 vectors of 16 outputs times 1024 pairs: 196 KB of bf16, 393 KB of fp32.
     private const int MaxPairsPerBlock = 1024;
 
+    // Small enough for the last chunks to end together, large enough for long streams.
+    private const int ChunksPerThread = 16;
+
     /// <summary>Runs equally shaped jobs (experts; usually it is one) over the pool.</summary>
     public static void Run(CpuThreadPool pool, LinearJob* jobs, int count, NativeBlock scratch)
     {
@@ -43,7 +46,7 @@ internal static unsafe class PanelLinear<TLanes, TVector>
         int group = TileVectors(mostRows);
         int vectors = jobs->Weight.Panels * PanelView.Width / TLanes.Width;
         int groups = (vectors + group - 1) / group;
-        int wanted = threads == 1 ? 1 : Math.Max(1, 6 * threads / count);
+        int wanted = threads == 1 ? 1 : Math.Max(1, ChunksPerThread * threads / count);
         int groupsPerChunk = Math.Max(1, groups / wanted);
         int vectorChunks = (groups + groupsPerChunk - 1) / groupsPerChunk;
         int rowChunks = Math.Clamp(wanted / vectorChunks, 1, (mostRows + 63) / 64);

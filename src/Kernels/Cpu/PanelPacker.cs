@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Cluster.Kernels.Execution;
 
 namespace Cluster.Kernels.Cpu;
@@ -88,6 +89,7 @@ internal static unsafe class PanelPacker
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void PackLane(PackJob* job, PackRow row, int column, int count, byte* to, float* values)
     {
         if (job->Stored == DType.Float32)

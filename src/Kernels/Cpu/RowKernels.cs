@@ -17,6 +17,7 @@ internal static unsafe class RowKernels<TLanes, TVector>
     public static void AddGated(CpuThreadPool pool, RowJob job) => Run(pool, &job, &AddGatedChunk);
 
     /// <summary>y = x / rms(x) * weight; x and y may be the same.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void NormRow(float* x, float* weight, int width, float epsilon, float* y)
     {
         float scale = 1 / MathF.Sqrt((SumOfSquares(x, width) / width) + epsilon);
@@ -44,6 +45,7 @@ internal static unsafe class RowKernels<TLanes, TVector>
             NormRow(job->X + (row * job->XStride), job->Other, job->Width, job->Epsilon, job->Y + (row * job->YStride));
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void SiluChunk(void* argument, int chunk, int thread)
     {
         var job = (RowJob*)argument;
@@ -78,6 +80,7 @@ internal static unsafe class RowKernels<TLanes, TVector>
     }
 
     /// <summary>y += factor * x, fused.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void AddScaled(float* y, float* x, float factor, int width)
     {
         TVector factors = TLanes.Broadcast(factor);
@@ -89,6 +92,7 @@ internal static unsafe class RowKernels<TLanes, TVector>
     }
 
     /// <summary>Lane i of 16 sums the squares of elements i, i + 16, ...; then a binary tree over the lanes.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static float SumOfSquares(float* x, int width)
     {
         float* lanes = stackalloc float[SumLanes];
