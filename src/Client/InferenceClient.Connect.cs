@@ -22,7 +22,7 @@ public sealed partial class InferenceClient
         {
             ISessionTransport transport = options.Url is null
                 ? await OrleansSessionTransport.ConnectAsync(options, gateways: null, linked.Token).ConfigureAwait(false)
-                : await ConnectByUrlAsync(options, linked.Token).ConfigureAwait(false);
+                : await ConnectByUrlAsync(options, linked.Token, cancellationToken).ConfigureAwait(false);
             return new InferenceClient(transport, options);
         }
         catch (Exception exception) when (timeout.IsCancellationRequested && !cancellationToken.IsCancellationRequested && exception is not ArgumentException)
@@ -31,7 +31,7 @@ public sealed partial class InferenceClient
         }
     }
 
-    private static async Task<ISessionTransport> ConnectByUrlAsync(InferenceClientOptions options, CancellationToken cancellationToken)
+    private static async Task<ISessionTransport> ConnectByUrlAsync(InferenceClientOptions options, CancellationToken cancellationToken, CancellationToken callerToken)
     {
         var http = new HttpSessionTransport(options);
         try
@@ -42,7 +42,7 @@ public sealed partial class InferenceClient
                 return http;
             }
             GatewayList? gateways = await http.ListGatewaysAsync(cancellationToken).ConfigureAwait(false);
-            if (gateways is { Gateways.Length: > 0 } && await TryOrleansAsync(options, http, gateways, cancellationToken).ConfigureAwait(false) is { } orleans)
+            if (gateways is { Gateways.Length: > 0 } && await TryOrleansAsync(options, http, gateways, cancellationToken, callerToken).ConfigureAwait(false) is { } orleans)
                 return orleans;
             return options.Transport == TransportKind.Auto
                 ? http
@@ -56,9 +56,9 @@ public sealed partial class InferenceClient
     }
 
     /// <summary>Null if the gateways cannot be reached from here (another network) and HTTP may be used instead.</summary>
-    private static async Task<ISessionTransport?> TryOrleansAsync(InferenceClientOptions options, HttpSessionTransport http, GatewayList gateways, CancellationToken cancellationToken)
+    private static async Task<ISessionTransport?> TryOrleansAsync(InferenceClientOptions options, HttpSessionTransport http, GatewayList gateways, CancellationToken cancellationToken, CancellationToken callerToken)
     {
-        // Half of the patience: the other half is HTTP's.
+        // HTTP has answered already, so it is there to fall back to whatever happens here, unless the caller has gone.
         using var patience = new CancellationTokenSource(
             options.Transport == TransportKind.Auto ? options.ConnectTimeout / 2 : options.ConnectTimeout, options.TimeProvider);
         using var linked = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, patience.Token);
@@ -66,12 +66,12 @@ public sealed partial class InferenceClient
         {
             return await OrleansSessionTransport.ConnectAsync(options, new HttpGatewayListProvider(http, gateways), linked.Token).ConfigureAwait(false);
         }
-        catch (Exception exception) when (options.Transport == TransportKind.Auto && !cancellationToken.IsCancellationRequested && exception is not ArgumentException)
+        catch (Exception exception) when (options.Transport == TransportKind.Auto && !callerToken.IsCancellationRequested && exception is not ArgumentException)
         {
             return null;
         }
     }
 
     private static string Address(InferenceClientOptions options) =>
-        options.Url?.ToString() ?? (options.GatewayEndpoints.IsDefaultOrEmpty ? "the Redis cluster" : string.Join(", ", options.GatewayEndpoints));
+        options.Url ?? (options.GatewayEndpoints.IsDefaultOrEmpty ? "the Redis cluster" : string.Join(", ", options.GatewayEndpoints));
 }

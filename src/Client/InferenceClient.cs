@@ -8,7 +8,7 @@ namespace Cluster.Client;
 /// <summary>
 /// Client of an inference cluster. Thread-safe; make one and keep it.
 /// <code>
-/// await using InferenceClient client = await InferenceClient.ConnectAsync(new() { Url = new("http://127.0.0.1:8000") });
+/// await using InferenceClient client = await InferenceClient.ConnectAsync(new() { Url = "http://127.0.0.1:8000" });
 /// GenerationResult answer = await client.GenerateAsync(new() { Model = "demo", Prompts = [Prompt.FromText("Once upon")] });
 /// </code>
 /// </summary>

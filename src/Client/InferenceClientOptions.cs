@@ -22,7 +22,7 @@ public enum TransportKind
 public sealed record InferenceClientOptions
 {
     /// <summary>HTTP address of any silo, such as <c>http://127.0.0.1:8000</c>; the Orleans gateways are learned from there.</summary>
-    public Uri? Url { get; init; }
+    public string? Url { get; init; }
 
     /// <summary>Redis connection string the silos were started with (<c>--redis</c>).</summary>
     public string? Redis { get; init; }
@@ -57,14 +57,17 @@ public sealed record InferenceClientOptions
     /// <summary>Clock and timers. Default: the system's.</summary>
     public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
 
+    /// <summary><see cref="Url"/>, once validated.</summary>
+    internal Uri BaseAddress => new(Url!);
+
     /// <summary>Checks the options.</summary>
     /// <exception cref="ArgumentException">Not exactly one address, or a timeout that is not positive.</exception>
     internal void Validate()
     {
-        int addresses = (Url is null ? 0 : 1) + (string.IsNullOrEmpty(Redis) ? 0 : 1) + (GatewayEndpoints.IsDefaultOrEmpty ? 0 : 1);
+        int addresses = (string.IsNullOrEmpty(Url) ? 0 : 1) + (string.IsNullOrEmpty(Redis) ? 0 : 1) + (GatewayEndpoints.IsDefaultOrEmpty ? 0 : 1);
         if (addresses != 1)
             throw new ArgumentException($"Give exactly one of {nameof(Url)}, {nameof(Redis)} and {nameof(GatewayEndpoints)}; {addresses} are given.");
-        if (Url is not null && !(Url.IsAbsoluteUri && Url.Scheme is "http" or "https"))
+        if (Url is not null && !(Uri.TryCreate(Url, UriKind.Absolute, out Uri? url) && url.Scheme is "http" or "https"))
             throw new ArgumentException($"{nameof(Url)} must be an absolute http or https address; it is '{Url}'.");
         if (Transport == TransportKind.Http && Url is null)
             throw new ArgumentException($"{nameof(TransportKind)}.{nameof(TransportKind.Http)} needs {nameof(Url)}.");

@@ -51,7 +51,7 @@ internal sealed class FakeEdge : IAsyncDisposable
 
     private FakeEdge(WebApplication app) => _app = app;
 
-    public Uri Url { get; private set; } = null!;
+    public string Url { get; private set; } = null!;
 
     /// <summary>Faults of the next streams, in order; none = whole streams.</summary>
     public ConcurrentQueue<Fault> Faults { get; } = new();
@@ -99,7 +99,7 @@ internal sealed class FakeEdge : IAsyncDisposable
         app.MapGet("/admin/gateways", () => edge.Gateways is null ? Results.NotFound() : Results.Content(edge.Gateways, "application/json"));
         app.MapGet("/admin/topology", () => Results.Content(TopologyJson, "application/json"));
         await app.StartAsync();
-        edge.Url = new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single());
+        edge.Url = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single();
         return edge;
     }
 

@@ -236,7 +236,7 @@ public sealed class HttpTransportTests : IAsyncLifetime
 
     [Fact]
     public async Task Connect_FailsAtOnce_WhereNothingListens() =>
-        await Assert.ThrowsAsync<HttpRequestException>(() => InferenceClient.ConnectAsync(new() { Url = new Uri("http://127.0.0.1:1") }, Token));
+        await Assert.ThrowsAsync<HttpRequestException>(() => InferenceClient.ConnectAsync(new() { Url = "http://127.0.0.1:1" }, Token));
 
     [Fact]
     public async Task Options_WithTwoAddresses_AreRefused() =>

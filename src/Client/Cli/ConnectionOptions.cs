@@ -10,6 +10,7 @@ internal sealed class ConnectionOptions
     private readonly Option<string> _url;
     private readonly Option<string?> _apiKey;
     private readonly Option<string> _transport;
+    private readonly Option<double> _connectTimeout;
 
     public ConnectionOptions(CliHost host)
     {
@@ -38,6 +39,8 @@ internal sealed class ConnectionOptions
             Recursive = true,
         };
         _transport.AcceptOnlyFromAmong("http", "orleans", "auto");
+        _connectTimeout = new Option<double>("--connect-timeout") { Description = "Seconds to wait for the first connection.", DefaultValueFactory = _ => 10, Recursive = true };
+        _connectTimeout.Check(seconds => seconds is > 0 and <= 3600, "more than 0 and at most 3600 seconds");
     }
 
     /// <summary>Adds the options to the root, for all commands below.</summary>
@@ -46,6 +49,7 @@ internal sealed class ConnectionOptions
         root.Add(_url);
         root.Add(_apiKey);
         root.Add(_transport);
+        root.Add(_connectTimeout);
     }
 
     /// <summary>Address of the server, without a trailing slash or <c>/v1</c> (which OpenAI tools want and routes here add).</summary>
@@ -62,9 +66,10 @@ internal sealed class ConnectionOptions
     public Task<InferenceClient> ConnectAsync(ParseResult parsed, CliHost host, CancellationToken cancellationToken) => InferenceClient.ConnectAsync(
         new InferenceClientOptions
         {
-            Url = Url(parsed),
+            Url = Url(parsed).AbsoluteUri,
             ApiKey = ApiKey(parsed),
             Transport = Enum.Parse<TransportKind>(parsed.GetValue(_transport)!, ignoreCase: true),
+            ConnectTimeout = TimeSpan.FromSeconds(parsed.GetValue(_connectTimeout)),
             TimeProvider = host.Time,
         },
         cancellationToken);

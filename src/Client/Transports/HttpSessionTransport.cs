@@ -10,7 +10,7 @@ namespace Cluster.Client.Transports;
 /// <summary>Sessions over the OpenAI HTTP routes; works with other OpenAI-compatible servers, which cannot resume.</summary>
 internal sealed class HttpSessionTransport(InferenceClientOptions options) : ISessionTransport
 {
-    private readonly HttpClient _http = HttpConnections.Create(options.Url!, options.ApiKey);
+    private readonly HttpClient _http = HttpConnections.Create(options.BaseAddress, options.ApiKey);
 
     public string Name => "http";
 

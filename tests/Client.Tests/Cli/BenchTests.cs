@@ -157,7 +157,7 @@ public sealed class BenchTests
         try
         {
             var host = new TestHost();
-            Assert.Equal(0, await host.RunAsync("bench", "serve", "--url", edge.Url.ToString(), "--num-prompts", "20", "--random-input-len", "6", "--random-output-len", "4", "--max-concurrency", "3",
+            Assert.Equal(0, await host.RunAsync("bench", "serve", "--url", edge.Url, "--num-prompts", "20", "--random-input-len", "6", "--random-output-len", "4", "--max-concurrency", "3",
                 "--request-rate", "1000", "--goodput", "ttft:60000,tpot:60000", "--ignore-eos", "--save-result", path, "--save-detailed", "--seed", "5"));
             JsonNode result = JsonNode.Parse(await File.ReadAllBytesAsync(path, TestContext.Current.CancellationToken))!;
             Assert.Equal((20, 0, 60, 80), ((int)result["completed"]!, (int)result["failed"]!, (int)result["total_input_tokens"]!, (int)result["total_output_tokens"]!));
@@ -191,7 +191,7 @@ public sealed class BenchTests
         edge.Faults.Enqueue(new Fault(FaultKind.DoneWithoutFinish, 2));
         edge.Faults.Enqueue(new Fault(FaultKind.Overloaded));
         var host = new TestHost();
-        Assert.Equal(1, await host.RunAsync("bench", "serve", "--url", edge.Url.ToString(), "--endpoint", "/v1/chat/completions", "--num-prompts", "7", "--max-concurrency", "1", "--random-input-len", "5", "--num-warmups", "0", "--json"));
+        Assert.Equal(1, await host.RunAsync("bench", "serve", "--url", edge.Url, "--endpoint", "/v1/chat/completions", "--num-prompts", "7", "--max-concurrency", "1", "--random-input-len", "5", "--num-warmups", "0", "--json"));
         JsonNode result = JsonNode.Parse(host.Out)!;
         Assert.Equal((2, 5), ((int)result["completed"]!, (int)result["failed"]!));
         Assert.Contains("5 request(s) failed", host.Error, StringComparison.Ordinal);

@@ -12,7 +12,7 @@ public sealed class CommandTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         _edge = await FakeEdge.StartAsync();
-        _host.Variables["CLUSTER_URL"] = _edge.Url.ToString();
+        _host.Variables["CLUSTER_URL"] = _edge.Url;
     }
 
     public ValueTask DisposeAsync() => _edge.DisposeAsync();
@@ -151,7 +151,7 @@ public sealed class CommandTests : IAsyncLifetime
 
         _edge.ApiKey = "secret";
         var locked = new TestHost();
-        Assert.Equal(1, await locked.RunAsync("doctor", "--url", _edge.Url.ToString()));
+        Assert.Equal(1, await locked.RunAsync("doctor", "--url", _edge.Url));
         Assert.Contains("--api-key", locked.Out, StringComparison.Ordinal);
     }
 

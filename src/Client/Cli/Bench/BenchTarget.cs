@@ -63,7 +63,7 @@ internal sealed class BenchTarget(HttpClient http, BenchOptions options, TimePro
         if (!response.IsSuccessStatusCode)
         {
             string answer = await response.Content.ReadAsStringAsync(cancellationToken).ConfigureAwait(false);
-            return $"HTTP {(int)response.StatusCode}: {(answer.Length <= 500 ? answer : answer[..500])}";
+            return $"HTTP {(int)response.StatusCode}: {HttpErrors.Create(response.StatusCode, answer, null).Message}";
         }
         using var sse = new SseReader(await response.Content.ReadAsStreamAsync(cancellationToken).ConfigureAwait(false));
         while (await sse.ReadAsync(cancellationToken).ConfigureAwait(false))

@@ -25,7 +25,7 @@ internal sealed class Examination : IDisposable
     {
         (_url, _model, _time) = (url, model, time);
         _http = HttpConnections.Create(url, apiKey);
-        _options = new InferenceClientOptions { Url = url, ApiKey = apiKey, Transport = TransportKind.Http, TimeProvider = time };
+        _options = new InferenceClientOptions { Url = url.AbsoluteUri, ApiKey = apiKey, Transport = TransportKind.Http, TimeProvider = time };
     }
 
     /// <summary>Runs the checks; stops after the first that makes the rest pointless.</summary>
