@@ -33,7 +33,7 @@ internal sealed record GenerationDefaults(SamplingOptions Sampling, ImmutableArr
         var sampling = new SamplingOptions
         {
             Temperature = (float)Number(root, "temperature", 0, 2, otherwise: 1),
-            TopK = (int)Number(root, "top_k", -1, vocabularySize, otherwise: 0, isWhole: true),
+            TopK = (int)Number(root, "top_k", -1, int.MaxValue, otherwise: 0, isWhole: true),
             TopP = (float)Number(root, "top_p", double.Epsilon, 1, otherwise: 1),
             MinP = (float)Number(root, "min_p", 0, 1, otherwise: 0),
             RepetitionPenalty = (float)Number(root, "repetition_penalty", double.Epsilon, 2, otherwise: 1),

@@ -40,11 +40,19 @@ internal static class ServedModelReader
                 Parameters = parameters,
             },
             VocabularySize = config.VocabularySize,
-            EosTokens = defaults.EndTokens.IsEmpty ? [.. config.EndTokens] : defaults.EndTokens,
+            EosTokens = EndTokens(defaults, config, tokenizer),
             SamplingDefaults = defaults.Sampling,
             Tokenizer = tokenizer,
             ChatTemplate = tokenizer is null ? null : ChatTemplate.TryLoad(folder, time),
         };
+    }
+
+    // The most complete list there is: generation_config.json, else config.json, else what the tokenizer calls its end.
+    private static ImmutableArray<int> EndTokens(GenerationDefaults defaults, ModelConfig config, Tokenizer? tokenizer)
+    {
+        if (!defaults.EndTokens.IsEmpty)
+            return defaults.EndTokens;
+        return config.EndTokens.Count > 0 ? [.. config.EndTokens] : [.. tokenizer?.EosTokenIds ?? []];
     }
 
     private static int MaxModelLength(int? asked, int context) => asked is { } length && (length < 1 || length > context)

@@ -23,7 +23,7 @@ internal sealed partial class SessionGeneration(
     private const int SurplusWorthCancelling = 16;
     private const int MostUnknownFailures = 5;
     private static readonly TimeSpan ShortestBackoff = TimeSpan.FromMilliseconds(50);
-    private static readonly TimeSpan LongestBackoff = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan LongestBackoff = TimeSpan.FromMilliseconds(250);
 
     private readonly AcceptRecord _accepted = transcript.Rules.Accepted;
     private readonly HashSet<string> _full = new(StringComparer.Ordinal);

@@ -37,9 +37,9 @@ public sealed class ServedModelReaderTests : IDisposable
     [Fact]
     public void GenerationConfig_GivesDefaultsAndEndTokens()
     {
-        string folder = Copy("llama", """{"temperature":0.6,"top_k":20,"top_p":0.95,"min_p":0.1,"repetition_penalty":1.2,"eos_token_id":[2,7],"do_sample":true}""");
+        string folder = Copy("llama", """{"temperature":0.6,"top_k":400,"top_p":0.95,"min_p":0.1,"repetition_penalty":1.2,"eos_token_id":[2,7],"do_sample":true}""");
         ServedModel model = Read(folder);
-        Assert.Equal((0.6f, 20, 0.95f, 0.1f, 1.2f), Defaults(model));
+        Assert.Equal((0.6f, 400, 0.95f, 0.1f, 1.2f), Defaults(model));
         Assert.Equal([2, 7], model.EosTokens);
         ServedModel neutral = Read(folder, new ClusterOptions { GenerationConfig = "vllm" });
         Assert.Equal((1f, 0, 1f, 0f, 1f), Defaults(neutral));
