@@ -12,7 +12,8 @@ internal static class GgufCommand
         var output = new Option<string>("--output") { Description = "File to write", Required = true };
         var type = new Option<GgufType>("--type") { Description = "F16, BF16, Q8_0 or Q4_0", Required = true };
         var command = new Command("gguf", "Exports a checkpoint, tokenizer included, as a GGUF file.") { model, output, type };
-        command.SetAction(arguments => GgufExport.Write(arguments.GetValue(model)!, arguments.GetValue(output)!, arguments.GetValue(type)));
+        command.SetAction(arguments => Attempt.Run(() =>
+            GgufExport.Write(arguments.GetValue(model)!, arguments.GetValue(output)!, arguments.GetValue(type))));
         return command;
     }
 }

@@ -20,13 +20,13 @@ internal static class WidenCommand
         {
             model, output, hidden, intermediate, heads, layers, seed,
         };
-        command.SetAction(arguments =>
+        command.SetAction(arguments => Attempt.Run(() =>
         {
             long parameters = GrownCheckpoint.Write(
                 arguments.GetValue(model)!, arguments.GetValue(output)!, arguments.GetValue(hidden), arguments.GetValue(intermediate),
                 arguments.GetValue(heads), arguments.GetValue(layers), arguments.GetValue(seed));
             Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{arguments.GetValue(output)}: {parameters:N0} parameters"));
-        });
+        }));
         return command;
     }
 }
