@@ -6,6 +6,7 @@ using TorchSharp;
 namespace Cluster.Torch.Tests;
 
 /// <summary>The decoder on the Torch ops: reference logits and tokens of every checkpoint, and no tensor left behind.</summary>
+[Collection(Native.Collection)]
 public sealed class TorchCheckpointTests
 {
     private const int BlockSize = DecoderProbe.BlockSize;

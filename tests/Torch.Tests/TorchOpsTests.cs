@@ -5,6 +5,7 @@ using Cluster.TestKit.DeviceOps;
 namespace Cluster.Torch.Tests;
 
 /// <summary>The Torch ops against the same oracle as the C# ops.</summary>
+[Collection(Native.Collection)]
 public sealed class TorchOpsTests : DeviceOpsConformance
 {
     protected override IDeviceOps Open()
@@ -15,6 +16,7 @@ public sealed class TorchOpsTests : DeviceOpsConformance
 }
 
 /// <summary>The same with two threads inside libtorch.</summary>
+[Collection(Native.Collection)]
 public sealed class TorchOpsThreadedTests : DeviceOpsConformance
 {
     protected override IDeviceOps Open()

@@ -103,15 +103,15 @@ internal sealed class TorchRouting(int maxRows, int topK) : ExpertRouting(maxRow
 /// <summary>The index arrays of a batch as int64 tensors.</summary>
 internal sealed class TorchBatch : DeviceBatch, IDisposable
 {
-    private readonly Tensor _blockTable;
+    private readonly Device _device;
+    private int[] _slots = [];
 
     public TorchBatch(ForwardBatch batch, Device device)
     {
         Batch = batch;
-        Device = device;
+        _device = device;
         Positions = TorchTensors.Indices(batch.Positions.AsSpan(0, batch.Rows), device);
         Slots = TorchTensors.Indices(batch.SlotMapping.AsSpan(0, batch.Rows), device);
-        _blockTable = TorchTensors.Indices(batch.BlockTable.AsSpan(0, batch.BlockStarts[batch.Sequences]), device);
     }
 
     public override ForwardBatch Batch { get; }
@@ -120,20 +120,20 @@ internal sealed class TorchBatch : DeviceBatch, IDisposable
 
     public Tensor Slots { get; }
 
-    private Device Device { get; }
-
-    /// <summary>Cache slots of the first <paramref name="tokens"/> positions of a sequence, [tokens].</summary>
+    /// <summary>Cache slots of the first <paramref name="tokens"/> positions of a sequence, [tokens]; the caller's to dispose.</summary>
     public Tensor SlotsOf(int sequence, int tokens, int blockSize)
     {
-        int first = Batch.BlockStarts[sequence], count = (tokens + blockSize - 1) / blockSize;
-        Tensor starts = _blockTable.narrow(0, first, count) * blockSize;
-        return (starts.unsqueeze(1) + arange(blockSize, ScalarType.Int64, Device)).view(-1).narrow(0, 0, tokens);
+        if (_slots.Length < tokens)
+            _slots = new int[2 * tokens];
+        ReadOnlySpan<int> blocks = Batch.BlockTable.AsSpan(Batch.BlockStarts[sequence]);
+        for (int position = 0; position < tokens; position++)
+            _slots[position] = blocks[position / blockSize] * blockSize + position % blockSize;
+        return TorchTensors.Indices(_slots.AsSpan(0, tokens), _device);
     }
 
     public void Dispose()
     {
         Positions.Dispose();
         Slots.Dispose();
-        _blockTable.Dispose();
     }
 }

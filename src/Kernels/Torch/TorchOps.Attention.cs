@@ -21,8 +21,8 @@ internal sealed partial class TorchOps
             Tensor values = norm is null ? part.clone() : Normalise(part, norm, norms!.Epsilon);
             Tensor a = values.narrow(2, 0, rotary.Half), b = values.narrow(2, rotary.Half, rotary.Half);
             part.copy_(values);
-            part.narrow(2, 0, rotary.Half).copy_(a * cosines - b * sines);
-            part.narrow(2, rotary.Half, rotary.Half).copy_(b * cosines + a * sines);
+            part.narrow(2, 0, rotary.Half).copy_((a * cosines).Minus(b * sines));
+            part.narrow(2, rotary.Half, rotary.Half).copy_((b * cosines).Plus(a * sines));
         }
     }
 
@@ -46,7 +46,7 @@ internal sealed partial class TorchOps
         for (int sequence = 0; sequence < flat.Sequences; sequence++)
         {
             using DisposeScope scope = NewDisposeScope();
-            Tensor slots = rows.SlotsOf(sequence, flat.ContextLengths[sequence], kv.Shape.BlockSize);
+            using Tensor slots = rows.SlotsOf(sequence, flat.ContextLengths[sequence], kv.Shape.BlockSize);
             for (int row = flat.RowStarts[sequence]; row < flat.RowStarts[sequence + 1]; row++)
             {
                 int position = flat.Positions[row];
@@ -57,8 +57,8 @@ internal sealed partial class TorchOps
                     AttendRow(Row(qkv, row), layout, kv, layer, slots.narrow(0, start, end - start), Row(output, row), Row(logSumExp, row));
                     continue;
                 }
-                Row(output, row).zero_();
-                Row(logSumExp, row).fill_(float.NegativeInfinity);
+                Row(output, row).Clear();
+                Row(logSumExp, row).FillMinusInfinity();
             }
         }
     }
@@ -69,12 +69,12 @@ internal sealed partial class TorchOps
         Tensor first = Rows(logSumExp, rows), second = Rows(otherLogSumExp, rows);
         Tensor high = maximum(first, second);
         high = high.where(high.isfinite(), zeros_like(high));   // two parts without keys: weights 0, sum 0, logarithm -inf
-        Tensor firstWeight = (first - high).exp(), secondWeight = (second - high).exp();
-        Tensor total = firstWeight + secondWeight, safe = total.clamp_min(float.Epsilon);
+        Tensor firstWeight = first.Minus(high).exp(), secondWeight = second.Minus(high).exp();
+        Tensor total = firstWeight.Plus(secondWeight), safe = total.AtLeast(float.Epsilon);
         Tensor Heads(DeviceBuffer buffer) => Rows(buffer, rows).narrow(1, 0, layout.QueryWidth).view(rows, layout.QueryHeads, layout.HeadDim);
-        Tensor merged = (Heads(output) * firstWeight.unsqueeze(2) + Heads(otherOutput) * secondWeight.unsqueeze(2)) / safe.unsqueeze(2);
+        Tensor merged = (Heads(output) * firstWeight.unsqueeze(2)).Plus(Heads(otherOutput) * secondWeight.unsqueeze(2)) / safe.unsqueeze(2);
         Heads(output).copy_(merged);
-        first.copy_(high + total.log());
+        first.copy_(high.Plus(total.log()));
     }
 
     /// <summary>
@@ -87,7 +87,7 @@ internal sealed partial class TorchOps
         int shared = layout.QueryHeads / layout.KvHeads;
         Tensor queries = qkv.narrow(1, 0, layout.QueryWidth).reshape(layout.KvHeads, shared, layout.HeadDim);
         Tensor Gather(Tensor part) => part.index_select(0, slots).to(ScalarType.Float32).transpose(0, 1).contiguous();   // [kvHeads, keys, headDim]
-        Tensor scores = queries.bmm(Gather(kv.Keys(layer)).transpose(1, 2)) * (1 / MathF.Sqrt(layout.HeadDim));
+        Tensor scores = queries.bmm(Gather(kv.Keys(layer)).transpose(1, 2)).Times(1 / MathF.Sqrt(layout.HeadDim));
         output.narrow(1, 0, layout.QueryWidth).copy_(scores.softmax(-1).bmm(Gather(kv.Values(layer))).view(1, -1));
         logSumExp.narrow(1, 0, layout.QueryHeads).copy_(scores.logsumexp(-1).view(1, -1));
     }

@@ -35,8 +35,8 @@ internal sealed partial class TorchOps
                 continue;
             using Tensor indices = TorchTensors.Indices([.. places.Select(place => place / routing.TopK)], device);
             using Tensor factors = TorchTensors.FromValues([.. places.Select(place => chosen.Factors[place])], places.Length, 1, device);
-            sum.index_add_(0, indices, weights.Apply(expert, source.index_select(0, indices)) * factors, 1);
+            sum.IncreaseRows(indices, weights.Apply(expert, source.index_select(0, indices)) * factors);
         }
-        Rows(output, rows).add_(sum);
+        Rows(output, rows).Increase(sum);
     }
 }

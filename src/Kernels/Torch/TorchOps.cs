@@ -62,7 +62,7 @@ internal sealed partial class TorchOps(DeviceId id, Device device) : IDeviceOps
         using DisposeScope scope = NewDisposeScope();
         Tensor result = ((TorchLinear)weight).Apply(Rows(input, rows));
         if (mode == LinearMode.Add)
-            Rows(output, rows).add_(result);
+            Rows(output, rows).Increase(result);
         else
             Rows(output, rows).copy_(result);
     }
@@ -84,7 +84,7 @@ internal sealed partial class TorchOps(DeviceId id, Device device) : IDeviceOps
     public void AddGated(int rows, DeviceBuffer input, DeviceBuffer gate, DeviceBuffer output)
     {
         using DisposeScope scope = NewDisposeScope();
-        Rows(output, rows).add_(Rows(gate, rows).narrow(1, 0, 1).sigmoid() * Rows(input, rows));
+        Rows(output, rows).Increase(Rows(gate, rows).narrow(1, 0, 1).sigmoid() * Rows(input, rows));
     }
 
     public void GatherRows(ReadOnlySpan<int> rowIndices, DeviceBuffer input, DeviceBuffer output)
@@ -123,7 +123,7 @@ internal sealed partial class TorchOps(DeviceId id, Device device) : IDeviceOps
     }
 
     private static Tensor Normalise(Tensor rows, VectorWeight weight, float epsilon) =>
-        rows * (rows.square().mean([-1], keepdim: true) + epsilon).rsqrt() * ((TorchVector)weight).Tensor;
+        rows * (rows * rows).mean([-1], keepdim: true).Plus(epsilon).rsqrt() * ((TorchVector)weight).Tensor;
 
     private static Tensor Of(DeviceBuffer buffer) => ((TorchBuffer)buffer).Tensor;
 

@@ -59,4 +59,47 @@ internal static class TorchTensors
 
     /// <summary>The values of a contiguous fp32 tensor in host memory.</summary>
     public static Span<float> Floats(Tensor tensor) => MemoryMarshal.Cast<byte, float>(tensor.bytes);
+
+    // TorchSharp 0.107 makes a temporary Scalar for every number (also the hidden 1 of a + b) and passes its bare handle: the collector may
+    // free it while the native call still reads it (seen as "Expected false to be true" from toBFloat16). These keep it alive.
+
+    private static readonly Scalar One = 1;
+    private static readonly Scalar MinusOne = -1;
+    private static readonly Scalar Nought = 0;
+    private static readonly Scalar MinusInfinity = float.NegativeInfinity;
+
+    /// <summary>a + b.</summary>
+    public static Tensor Plus(this Tensor a, Tensor b) => a.add(b, One);
+
+    /// <summary>a - b.</summary>
+    public static Tensor Minus(this Tensor a, Tensor b) => a.add(b, MinusOne);
+
+    /// <summary>target += b.</summary>
+    public static void Increase(this Tensor target, Tensor b) => target.add_(b, One);
+
+    /// <summary>a + number.</summary>
+    public static Tensor Plus(this Tensor a, float number) => Hold(number, scalar => a.add(scalar, One));
+
+    /// <summary>a * number.</summary>
+    public static Tensor Times(this Tensor a, float number) => Hold(number, scalar => a.mul(scalar));
+
+    /// <summary>max(a, number).</summary>
+    public static Tensor AtLeast(this Tensor a, float number) => Hold(number, scalar => a.clamp_min(scalar));
+
+    /// <summary>target[indices] += rows.</summary>
+    public static void IncreaseRows(this Tensor target, Tensor indices, Tensor rows) => target.index_add_(0, indices, rows, One);
+
+    /// <summary>Fills with zeros.</summary>
+    public static void Clear(this Tensor target) => target.fill_(Nought);
+
+    /// <summary>Fills with -infinity.</summary>
+    public static void FillMinusInfinity(this Tensor target) => target.fill_(MinusInfinity);
+
+    private static Tensor Hold(float number, Func<Scalar, Tensor> use)
+    {
+        Scalar scalar = number;
+        Tensor result = use(scalar);
+        GC.KeepAlive(scalar);
+        return result;
+    }
 }

@@ -4,6 +4,7 @@ using static TorchSharp.torch;
 
 namespace Cluster.Torch.Tests.DemoModels;
 
+[Collection(Native.Collection)]
 public sealed class TrainingPassTests
 {
     private static readonly ModelShape Shape = new(

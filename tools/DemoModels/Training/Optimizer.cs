@@ -13,6 +13,7 @@ namespace Cluster.DemoModels.Training;
 internal sealed class Optimizer(Dictionary<string, Tensor> parameters, Dictionary<string, float[]> gradients)
 {
     private const float Momentum = 0.95f;
+    private static readonly Scalar FirstFactor = 3.4445, SecondFactor = -4.7750, ThirdFactor = 2.0315;
     private const float Beta1 = 0.9f, Beta2 = 0.95f, Epsilon = 1e-8f, WeightDecay = 0.1f, MaxNorm = 1f;
 
     private readonly Dictionary<string, (float[] First, float[] Second)> _moments = parameters.ToDictionary(
@@ -86,22 +87,31 @@ internal sealed class Optimizer(Dictionary<string, Tensor> parameters, Dictionar
             direction[i] = momentum[i] + (gradient[i] - momentum[i]) * (1 - Momentum);   // Nesterov's look ahead
         }
         long rows = weights.shape[0], columns = weights.shape[1];
-        Tensor update = Orthogonal(tensor(direction, rows, columns)) * (rate * 0.2 * Math.Sqrt(Math.Max(rows, columns)));
-        weights.mul_(keep).sub_(update);
+        float[] update = Orthogonal(direction, rows, columns).data<float>().ToArray();
+        Span<float> values = Floats(weights);
+        float length = rate * 0.2f * MathF.Sqrt(Math.Max(rows, columns));
+        for (int i = 0; i < update.Length; i++)
+            values[i] = values[i] * keep - update[i] * length;
     }
 
-    /// <summary>Five Newton-Schulz steps towards the nearest matrix of equal singular values, in bf16.</summary>
-    private static Tensor Orthogonal(Tensor matrix)
+    /// <summary>
+    /// Five Newton-Schulz steps towards the nearest matrix of equal singular values, in bf16. Scalars are kept by fields: TorchSharp
+    /// 0.107 lets the collector free a temporary scalar while the native call still reads it.
+    /// </summary>
+    private static Tensor Orthogonal(float[] matrix, long rows, long columns)
     {
-        bool tall = matrix.shape[0] > matrix.shape[1];
-        Tensor x = (matrix / (matrix.norm() + 1e-12)).to(ScalarType.BFloat16);
-        x = tall ? x.t().contiguous() : x;
+        float scale = 1 / ((float)Math.Sqrt(SquaredNorm(matrix)) + 1e-12f);
+        for (int i = 0; i < matrix.Length; i++)
+            matrix[i] *= scale;
+        Tensor x = tensor(matrix, rows, columns).to(ScalarType.BFloat16);
+        x = rows > columns ? x.t().contiguous() : x;
         for (int i = 0; i < 5; i++)
         {
             Tensor gram = x.mm(x.t());
-            x = x * 3.4445 + (gram * -4.7750 + gram.mm(gram) * 2.0315).mm(x);
+            Tensor mixed = gram.mul(SecondFactor).add(gram.mm(gram), ThirdFactor);
+            x = mixed.mm(x).add(x, FirstFactor);
         }
-        return (tall ? x.t() : x).to(ScalarType.Float32);
+        return (rows > columns ? x.t() : x).to(ScalarType.Float32).contiguous();
     }
 
     private static void Update(
