@@ -1,4 +1,4 @@
-using System.Runtime.CompilerServices;
+using System.Diagnostics.CodeAnalysis;
 using System.Threading.Channels;
 
 namespace Cluster.Grains.Replicas;
@@ -13,12 +13,14 @@ internal sealed class ActiveGroup
         new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true, SingleWriter = true });
     private readonly Queue<ActiveSequence> _marked = new();
     private Exception? _failure;
+    private int _live;
 
     /// <summary>Makes the sequences of a group, numbered from <paramref name="firstId"/>.</summary>
     public ActiveGroup(SequenceGroup origin, int firstId, long submittedAt)
     {
         Origin = origin;
         SubmittedAt = submittedAt;
+        _live = origin.Sequences.Length;
         Sequences = new List<ActiveSequence>(origin.Sequences.Length);
         foreach (SequenceStart start in origin.Sequences)
         {
@@ -56,26 +58,28 @@ internal sealed class ActiveGroup
         _signal.Writer.TryWrite(true);
     }
 
-    /// <summary>Streams the news until all sequences have ended.</summary>
-    public async IAsyncEnumerable<SequenceProgress> ReadAsync([EnumeratorCancellation] CancellationToken cancellationToken)
+    /// <summary>Takes the news of one sequence; false when there is none now.</summary>
+    public bool TryTake([NotNullWhen(true)] out SequenceProgress? progress)
     {
-        int live = Sequences.Count;
-        while (live > 0)
-        {
-            while (_marked.TryDequeue(out ActiveSequence? sequence))
-            {
-                sequence.IsMarked = false;
-                SequenceProgress progress = sequence.TakeNews();
-                live -= progress.End is null ? 0 : 1;
-                yield return progress;
-            }
+        progress = null;
+        if (!_marked.TryDequeue(out ActiveSequence? sequence))
+            return false;
+        sequence.IsMarked = false;
+        progress = sequence.TakeNews();
+        _live -= progress.End is null ? 0 : 1;
+        return true;
+    }
 
-            if (live == 0)
-                yield break;
-            if (_failure is not null)
-                throw _failure;
-            await _signal.Reader.ReadAsync(cancellationToken);
-        }
+    /// <summary>Waits for news; false when all sequences have ended.</summary>
+    /// <exception cref="ReplicaFailedException">The group was given up.</exception>
+    public async ValueTask<bool> WaitAsync(CancellationToken cancellationToken)
+    {
+        if (_live == 0)
+            return false;
+        if (_failure is not null)
+            throw _failure;
+        await _signal.Reader.ReadAsync(cancellationToken);
+        return true;
     }
 
     private ActiveSequence? LeaderOf(SequenceStart start)

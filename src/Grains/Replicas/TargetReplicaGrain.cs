@@ -25,8 +25,12 @@ internal sealed class TargetReplicaGrain : Grain, ITargetReplicaGrain
         try
         {
             active = await _loop.SubmitAsync(group);
-            await foreach (SequenceProgress progress in active.ReadAsync(cancellationToken))
-                yield return progress;
+            do
+            {
+                while (active.TryTake(out SequenceProgress? progress))
+                    yield return progress;
+            }
+            while (await active.WaitAsync(cancellationToken));
         }
         finally
         {

@@ -24,7 +24,7 @@ internal static class SchedulerBenchmark
         int rounds = arguments.Length > 0 ? int.Parse(arguments[0], CultureInfo.InvariantCulture) : 5;
         foreach (int sequences in new[] { 1, 32 })
             Print("scheduler alone", sequences, [.. Enumerable.Range(0, rounds).Select(_ => Alone(sequences))]);
-        foreach (int sequences in new[] { 1, 32 })
+        foreach ((int sessions, int choices) in new[] { (1, 1), (1, 32), (32, 1) })
         {
             var engine = new TimedEngine();
             await using ClusterFixture cluster = await new ClusterFixture
@@ -32,11 +32,11 @@ internal static class SchedulerBenchmark
                 Engine = (_, _) => engine,
                 Configure = options => options.EnablePrefixCaching = true,
             }.StartAsync();
-            await ThroughGrainsAsync(cluster, engine, sequences);
+            await ThroughGrainsAsync(cluster, engine, sessions, choices);
             var runs = new List<Measurement>();
             for (int round = 0; round < rounds; round++)
-                runs.Add(await ThroughGrainsAsync(cluster, engine, sequences));
-            Print("replica and shard grains", sequences, runs);
+                runs.Add(await ThroughGrainsAsync(cluster, engine, sessions, choices));
+            Print($"grains, {sessions} sessions", sessions * choices, runs);
         }
 
         foreach (int sequences in new[] { 1, 32 })
@@ -49,7 +49,7 @@ internal static class SchedulerBenchmark
         using var engine = new BusyEngine(TimeSpan.FromMilliseconds(3));
         await using ClusterFixture cluster = await new ClusterFixture { Engine = (_, _) => engine }.StartAsync();
         ITargetReplicaGrain replica = cluster.ServicesOf(0).GetRequiredService<IGrainFactory>().GetGrain<ITargetReplicaGrain>($"{ClusterFixture.Model}/0");
-        await Task.WhenAll(Enumerable.Range(0, sequences).Select(i => ReadAsync(replica, i, 600)));
+        await Task.WhenAll(Enumerable.Range(0, sequences).Select(i => ReadAsync(replica, Group(i, choices: 1, maxTokens: 600))));
         double[] gaps = [.. engine.Gaps.Skip(100).Select(gap => gap.TotalMicroseconds).Order()];
         Console.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
@@ -81,27 +81,27 @@ internal static class SchedulerBenchmark
         return start.Stop(steps, (long)sequences * Tokens, TimeSpan.Zero);
     }
 
-    private static async Task<Measurement> ThroughGrainsAsync(ClusterFixture cluster, TimedEngine engine, int sequences)
+    private static async Task<Measurement> ThroughGrainsAsync(ClusterFixture cluster, TimedEngine engine, int sessions, int choices)
     {
         IGrainFactory grains = cluster.ServicesOf(0).GetRequiredService<IGrainFactory>();
         ITargetReplicaGrain replica = grains.GetGrain<ITargetReplicaGrain>($"{ClusterFixture.Model}/0");
         engine.Reset();
         var start = Meter.Start();
-        int[] counts = await Task.WhenAll(Enumerable.Range(0, sequences).Select(i => ReadAsync(replica, i)));
-        if (counts.Sum() != sequences * Tokens)
-            throw new InvalidOperationException($"{counts.Sum()} tokens came, {sequences * Tokens} were asked for.");
+        int[] counts = await Task.WhenAll(Enumerable.Range(0, sessions).Select(i => ReadAsync(replica, Group(i, choices, Tokens))));
+        if (counts.Sum() != sessions * choices * Tokens)
+            throw new InvalidOperationException($"{counts.Sum()} tokens came, {sessions * choices * Tokens} were asked for.");
         return start.Stop(engine.Steps, counts.Sum(), engine.Elapsed);
     }
 
-    private static async Task<int> ReadAsync(ITargetReplicaGrain replica, int index, int maxTokens = Tokens)
+    private static async Task<int> ReadAsync(ITargetReplicaGrain replica, SequenceGroup group)
     {
         int tokens = 0;
-        await foreach (SequenceProgress progress in replica.Generate(Group(index, maxTokens), CancellationToken.None))
+        await foreach (SequenceProgress progress in replica.Generate(group, CancellationToken.None))
             tokens += progress.Tokens.Length;
         return tokens;
     }
 
-    private static SequenceGroup Group(int index, int maxTokens) => new()
+    private static SequenceGroup Group(int index, int choices, int maxTokens) => new()
     {
         SessionId = $"session-{index}",
         Priority = 0,
@@ -112,7 +112,7 @@ internal static class SchedulerBenchmark
         MinTokens = 0,
         TopLogprobs = -1,
         PromptTopLogprobs = -1,
-        Sequences = [new SequenceStart { Choice = 0, Prompt = [.. Prompt(index)], Generated = [], MaxTokens = maxTokens }],
+        Sequences = [.. Enumerable.Range(0, choices).Select(choice => new SequenceStart { Choice = choice, Prompt = [.. Prompt(index)], Generated = [], MaxTokens = maxTokens })],
     };
 
     private static int[] Prompt(int index) => [.. Enumerable.Range(0, PromptLength).Select(i => (index * 13) + i)];
