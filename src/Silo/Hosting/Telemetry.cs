@@ -21,10 +21,18 @@ internal static class Telemetry
     {
         services.AddOpenTelemetry()
             .ConfigureResource(resource => resource.AddService("cluster-silo", serviceVersion: ProductVersion.Text, serviceInstanceId: siloName))
-            .WithMetrics(metrics => metrics.AddMeter(ClusterMetrics.SourceName, "Microsoft.Orleans").AddRuntimeInstrumentation().AddOtlpExporter())
+            .WithMetrics(metrics => metrics
+                .AddMeter(ClusterMetrics.SourceName, "Microsoft.Orleans")
+                .AddView(Renamed)
+                .AddRuntimeInstrumentation()
+                .AddOtlpExporter())
             .WithTracing(traces => traces
                 .AddSource(ClusterMetrics.SourceName, "Microsoft.Orleans.Application")
                 .AddAspNetCoreInstrumentation()
                 .AddOtlpExporter());
     }
+
+    // OpenTelemetry drops instruments with a colon in their name, which Prometheus and vLLM's names have.
+    private static MetricStreamConfiguration? Renamed(System.Diagnostics.Metrics.Instrument instrument) =>
+        instrument.Name.Contains(':') ? new MetricStreamConfiguration { Name = instrument.Name.Replace(':', '.') } : null;
 }
