@@ -34,8 +34,9 @@ internal static class StartChecks
         try
         {
             IPAddress host = options.Host == "localhost" ? IPAddress.Loopback : IPAddress.Parse(options.Host);
-            using var listener = new TcpListener(host, options.Port);
-            listener.Start();
+            // Bound but not listening: a client that is already trying must not end up in a queue that nobody serves.
+            using var socket = new Socket(host.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+            socket.Bind(new IPEndPoint(host, options.Port));
         }
         catch (SocketException exception) when (exception.SocketErrorCode == SocketError.AddressAlreadyInUse)
         {
