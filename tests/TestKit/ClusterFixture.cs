@@ -22,6 +22,8 @@ namespace Cluster.TestKit;
 /// </summary>
 internal sealed class ClusterFixture : IAsyncDisposable
 {
+    // On a busy machine, clusters that start together miss each other's connection limits.
+    private static readonly SemaphoreSlim Starting = new(1);
     private readonly Dictionary<string, IShardEngine> _engines = new(StringComparer.Ordinal);
     private InProcessTestCluster? _cluster;
 
@@ -84,7 +86,16 @@ internal sealed class ClusterFixture : IAsyncDisposable
         builder.Options.ConfigureFileLogging = false;
         builder.ConfigureSilo((_, silo) => Add(silo));
         _cluster = builder.Build();
-        await _cluster.DeployAsync();
+        await Starting.WaitAsync();
+        try
+        {
+            await _cluster.DeployAsync();
+        }
+        finally
+        {
+            Starting.Release();
+        }
+
         for (int replica = 0; replica < Replicas; replica++)
         {
             Topology.Shards[$"{Model}/{replica}"] = [.. Enumerable.Range(0, ShardsPerReplica).Select(rank => ShardKeyOf(replica, rank))];
