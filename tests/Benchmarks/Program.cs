@@ -1,4 +1,5 @@
 using Cluster.Benchmarks.Kernels;
+using Cluster.Benchmarks.Llama;
 using Cluster.Benchmarks.Scheduling;
 using Cluster.Benchmarks.Serving;
 
@@ -7,6 +8,8 @@ switch (args)
     case ["kernels", .. var rest]:
         KernelBenchmark.Run(rest);
         return 0;
+    case ["llama", .. var rest]:
+        return await LlamaCommand.RunAsync(rest);
     case ["scheduler", .. var rest]:
         await SchedulerBenchmark.RunAsync(rest);
         return 0;
@@ -18,9 +21,10 @@ switch (args)
         Console.Error.WriteLine("""
             Benchmarks COMMAND
               kernels [THREADS] [ROUNDS]   CPU kernels against the memory bandwidth and the FMA peak of this machine
+              llama OPTIONS                against the llama.cpp that you have (llama --help)
               scheduler [ROUNDS]           a step's cost above the kernels, at 1 and 32 sequences
               serving MODEL [ROUNDS]       tokens/s through silo and HTTP against the kernels alone, 1 and 32 streams
-              start [ROUNDS]               from the start of the silo's process to the first token of the bundled model
+              start [ROUNDS] [MODEL]       from the start of the silo's process to the first token
             """);
         return 2;
 }

@@ -18,17 +18,21 @@ internal sealed class KernelDecode : IAsyncDisposable
     }
 
     /// <summary>Loads the model with the silo's defaults.</summary>
-    public static async Task<KernelDecode> LoadAsync(string model, int maxSequences)
+    /// <param name="model">What the silo's <c>--model</c> takes.</param>
+    /// <param name="maxSequences">Most sequences of one step.</param>
+    /// <param name="threads">Threads of the device; 0 = the library's choice.</param>
+    /// <param name="maxLength">Longest sequence and most rows of one step, in tokens.</param>
+    public static async Task<KernelDecode> LoadAsync(string model, int maxSequences, int threads = 0, int maxLength = 512)
     {
         var id = new DeviceId("cpu", 0);
-        DeviceThread device = await DeviceThread.StartAsync(new CpuOpsFactory(), id, threads: 0);
+        DeviceThread device = await DeviceThread.StartAsync(new CpuOpsFactory(), id, threads);
         ShardEngine engine = await ShardEngine.LoadAsync(
             new ShardSpec
             {
                 ModelFolder = model,
                 Device = id,
-                MaxModelLength = 512,
-                MaxBatchedTokens = 512,
+                MaxModelLength = maxLength,
+                MaxBatchedTokens = maxLength,
                 MaxSequences = maxSequences,
                 KvCacheBytes = 1L << 30,
             },
@@ -55,6 +59,16 @@ internal sealed class KernelDecode : IAsyncDisposable
                 sequences[s].Tokens.Add(output.Results[s].Token);
         }
         return Stopwatch.GetElapsedTime(start).TotalSeconds / (steps - 1);
+    }
+
+    /// <summary>Seconds of one step that computes a whole prompt of <paramref name="tokens"/> tokens and its next token.</summary>
+    public async Task<double> PrefillSecondsAsync(int tokens)
+    {
+        var sequence = new TestSequence(
+            Enumerable.Range(0, tokens).Select(token => 10 + token * 37 % 1000), [.. Enumerable.Range(0, tokens / _engine.BlockSize + 1)]);
+        long start = Stopwatch.GetTimestamp();
+        await StepAsync([(sequence, tokens)]);
+        return Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
 
     /// <inheritdoc/>
