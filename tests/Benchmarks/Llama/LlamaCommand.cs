@@ -15,7 +15,7 @@ internal static class LlamaCommand
     private static readonly Option<int> DecodeTokens = Count("--decode-tokens", "Tokens of the decode test; 0 = none", 32, least: 0);
     private static readonly Option<int> Streams = Count("--streams", "Sequences of the concurrent test; 0 = none", 32, least: 0);
     private static readonly Option<bool> FirstToken = new("--first-token") { Description = "Also compare the time from process start to the first token" };
-    private static readonly Option<bool> Mapped = new("--mapped") { Description = "Let llama.cpp map the file, as it does by itself, instead of reading it into memory" };
+    private static readonly Option<bool> Mapped = new("--mapped") { Description = "Let llama.cpp map the file, as it does by itself, instead of reading it into memory (huge pages) as we do" };
     private static readonly Option<string> LlamaArguments = new("--llama-arguments") { Description = "Further arguments of llama.cpp's programs, separated by spaces", DefaultValueFactory = _ => "" };
 
     /// <summary>Runs the comparison; returns the process's exit code.</summary>

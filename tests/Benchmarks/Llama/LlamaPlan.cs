@@ -33,7 +33,7 @@ internal sealed record LlamaPlan
     /// <summary>Whether the time from process start to the first token is compared.</summary>
     public required bool FirstToken { get; init; }
 
-    /// <summary>Whether llama.cpp maps the weights file, as it does by itself; otherwise it reads it into memory, as we do.</summary>
+    /// <summary>Whether llama.cpp maps the weights file, as it does by itself; otherwise it reads it into memory, huge pages where the system grants them, as we do.</summary>
     public required bool Mapped { get; init; }
 
     /// <summary>Further arguments of llama.cpp's programs.</summary>

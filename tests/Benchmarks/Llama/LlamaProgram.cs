@@ -4,8 +4,13 @@ namespace Cluster.Benchmarks.Llama;
 
 /// <summary>One program of the reader's llama.cpp.</summary>
 /// <param name="path">Its file, or a name that the shell's search path finds.</param>
-internal sealed class LlamaProgram(string path)
+/// <param name="hugePages">
+/// Whether its memory may lie in huge pages, as our weights do (Linux with glibc; elsewhere it changes nothing).
+/// </param>
+internal sealed class LlamaProgram(string path, bool hugePages)
 {
+    private const string Tunables = "GLIBC_TUNABLES";
+
     private IReadOnlyList<string>? _unmapped;
 
     /// <summary>Runs it to its end.</summary>
@@ -41,6 +46,8 @@ internal sealed class LlamaProgram(string path)
     private async Task<(int ExitCode, string Output, string Errors, double Seconds)> StartAsync(IEnumerable<string> arguments)
     {
         var start = new ProcessStartInfo(path, arguments) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true };
+        if (hugePages && string.IsNullOrEmpty(Environment.GetEnvironmentVariable(Tunables)))
+            start.Environment[Tunables] = "glibc.malloc.hugetlb=1";   // large blocks are advised as huge pages
         long began = Stopwatch.GetTimestamp();
         using Process process = Open(start);
         process.StandardInput.Close();

@@ -11,8 +11,8 @@ internal sealed class LlamaRunner(LlamaPlan plan)
     /// <summary>Tokens that each sequence of the concurrent test decodes.</summary>
     public const int StreamDecodeTokens = 16;
 
-    private readonly LlamaProgram _bench = new(plan.Bench);
-    private readonly LlamaProgram? _batched = plan.BatchedBench is null ? null : new LlamaProgram(plan.BatchedBench);
+    private readonly LlamaProgram _bench = new(plan.Bench, hugePages: !plan.Mapped);
+    private readonly LlamaProgram? _batched = plan.BatchedBench is null ? null : new LlamaProgram(plan.BatchedBench, hugePages: !plan.Mapped);
 
     /// <summary>Version, commit, CPU variant and model in one line, once a test has run.</summary>
     public string? Description { get; private set; }
