@@ -13,14 +13,17 @@ internal static unsafe class PanelPacker
     {
         int inputs = CheckParts(parts);
         int outputs = checked((int)parts.Sum(part => (long)part.Rows));
-        DType stored = StoredType(parts, type);
-        PanelMatrix packed = Pack(pool, parts, outputs, inputs, stored, out bool finite);
+        DType? through = type is { } asked && asked.IsQuantized() ? asked : null;
+        if (through is { } blocks && (!BlockQuantizer.Fits(inputs) || blocks is not (DType.Q8_0 or DType.Q4_0)))
+            throw new ArgumentException($"{parts[0].Name} with {inputs} columns cannot be kept as {blocks}.");
+        DType stored = StoredType(parts, through is null ? type : DType.Float32);
+        PanelMatrix packed = Pack(pool, parts, outputs, inputs, stored, through, out bool finite);
         if (stored != DType.Float16 || finite)
             return packed;
 
         // The fast widening of fp16 knows finite values only.
         packed.Dispose();
-        return Pack(pool, parts, outputs, inputs, DType.Float32, out _);
+        return Pack(pool, parts, outputs, inputs, DType.Float32, null, out _);
     }
 
     /// <summary>
@@ -30,7 +33,7 @@ internal static unsafe class PanelPacker
     internal static DType StoredType(IReadOnlyList<HostTensor> parts, DType? type)
     {
         bool alike = parts.All(part => part.Type == parts[0].Type);
-        DType own = alike ? parts[0].Type : DType.Float32;
+        DType own = alike && !parts[0].Type.IsQuantized() ? parts[0].Type : DType.Float32;
         bool losesBits = type == DType.BFloat16 && parts.Any(part => part.Type == DType.Float16);
         DType stored = losesBits ? own : type ?? own;
         return stored is DType.Float32 or DType.BFloat16 or DType.Float16
@@ -51,7 +54,7 @@ internal static unsafe class PanelPacker
         return parts[0].Columns;
     }
 
-    private static PanelMatrix Pack(CpuThreadPool pool, IReadOnlyList<HostTensor> parts, int outputs, int inputs, DType stored, out bool finite)
+    private static PanelMatrix Pack(CpuThreadPool pool, IReadOnlyList<HostTensor> parts, int outputs, int inputs, DType stored, DType? through, out bool finite)
     {
         var matrix = new PanelMatrix(outputs, inputs, stored);
         using var rows = new NativeBlock((long)outputs * sizeof(PackRow), zeroed: false);
@@ -59,10 +62,10 @@ internal static unsafe class PanelPacker
         foreach (HostTensor part in parts)
         {
             for (int row = 0; row < part.Rows; row++)
-                *next++ = new PackRow((byte*)part.Pointer + (row * part.RowStride * part.Type.ByteSize()), part.Type);
+                *next++ = new PackRow((byte*)part.RowAddress(row), part.Type);
         }
 
-        var job = new PackJob { Rows = (PackRow*)rows.Pointer, Target = matrix.View, Stored = stored };
+        var job = new PackJob { Rows = (PackRow*)rows.Pointer, Target = matrix.View, Stored = stored, Through = through };
         pool.Run(matrix.View.Panels, (long)outputs * inputs, &job, &PackPanel);
         finite = job.NonFinite == 0;
         return matrix;
@@ -95,6 +98,8 @@ internal static unsafe class PanelPacker
         if (job->Stored == DType.Float32)
         {
             float* source = Widen(row, column, count, values);
+            if (job->Through is { } blocks && blocks != row.Type)
+                source = Round(blocks, source, count, values);
             for (int k = 0; k < count; k++)
                 ((float*)to)[16L * k] = source[k];
             if (count % 2 != 0)
@@ -140,11 +145,23 @@ internal static unsafe class PanelPacker
                 for (int k = 0; k < count; k++)
                     values[k] = BFloat.Widen(((ushort*)row.Start)[column + k]);
                 return values;
-            default:
+            case DType.Float16:
                 for (int k = 0; k < count; k++)
                     values[k] = (float)((Half*)row.Start)[column + k];
                 return values;
+            default:
+                BlockReader.Read(row.Type, new ReadOnlySpan<byte>(row.Start + row.Type.BytesOf(column), (int)row.Type.BytesOf(count)), new Span<float>(values, count));
+                return values;
         }
+    }
+
+    /// <summary>The values that quantised weights have.</summary>
+    private static float* Round(DType type, float* source, int count, float* values)
+    {
+        Span<byte> blocks = stackalloc byte[(int)type.BytesOf(count)];
+        BlockQuantizer.Quantize(type, new ReadOnlySpan<float>(source, count), blocks);
+        BlockReader.Read(type, blocks, new Span<float>(values, count));
+        return values;
     }
 
     /// <summary>In place: the halves take the first part of the buffer, which has been read by then.</summary>
@@ -167,6 +184,9 @@ internal static unsafe class PanelPacker
         public PackRow* Rows;
         public PanelView Target;
         public DType Stored;
+
+        /// <summary>Block type that fp32 panels take their values through, or null.</summary>
+        public DType? Through;
         public int NonFinite;
     }
 }

@@ -31,10 +31,25 @@ internal static class TorchTensors
             Tensor rows = empty(part.Rows, part.Columns, ScalarType.Float32);
             for (int row = 0; row < part.Rows; row++)
                 part.ReadRow(row, Floats(rows).Slice(row * part.Columns, part.Columns));
-            stacked.Add(type is { } wanted && wanted != part.Type ? rows.to(ScalarTypeOf(wanted)).to(ScalarType.Float32) : rows);
+            stacked.Add(type is { } wanted && wanted != part.Type ? Round(rows, wanted) : rows);
         }
         Tensor whole = stacked.Count == 1 ? stacked[0] : cat(stacked);
         return whole.reshape(shape).to(device).alias().DetachFromDisposeScope();
+    }
+
+    // Rounds to a stored type and back.
+    private static Tensor Round(Tensor rows, DType type)
+    {
+        if (!type.IsQuantized())
+            return rows.to(ScalarTypeOf(type)).to(ScalarType.Float32);
+        int columns = (int)rows.shape[1];
+        var blocks = new byte[type.BytesOf(columns)];
+        for (Span<float> values = Floats(rows); values.Length > 0; values = values[columns..])
+        {
+            BlockQuantizer.Quantize(type, values[..columns], blocks);
+            BlockReader.Read(type, blocks, values[..columns]);
+        }
+        return rows;
     }
 
     /// <summary>A fp32 matrix.</summary>
