@@ -11,13 +11,9 @@ internal unsafe struct AttentionJob
     public int KvHeads;
     public int HeadDim;
 
-    public byte* Keys;
-    public byte* Values;
-    public long KeyGroupBytes;
-    public long KeyHeadBytes;
-    public long ValueGroupBytes;
-    public int ValueGroups;
-    public long ValueHeadBytes;
+    /// <summary>First block of the layer.</summary>
+    public byte* Cache;
+    public KvLayout Layout;
     public int BlockSize;
     public DType KvType;
 
@@ -41,20 +37,44 @@ internal unsafe struct AttentionJob
     public float* KeyNorm;
     public float Epsilon;
 
-    /// <summary>Tiles of rows of one sequence; every tile times every KV head is a chunk.</summary>
-    public AttentionTile* Tiles;
+    /// <summary>How attention is cut into tasks.</summary>
+    public AttentionCut Cut;
+
     public byte* Scratch;
     public long ScratchStride;
 
     public readonly int Group => QueryHeads / KvHeads;
 
-    /// <summary>Keys of a slot group of one head.</summary>
-    public readonly byte* KeyGroup(int block, int head, int group) =>
-        Keys + ((((long)block * KvHeads) + head) * KeyHeadBytes) + (group * KeyGroupBytes);
+    /// <summary>Groups of heads that tasks share.</summary>
+    public readonly int HeadGroups => (KvHeads + Cut.HeadsPerTask - 1) / Cut.HeadsPerTask;
 
-    /// <summary>Values of one head in a block.</summary>
-    public readonly byte* ValueHead(int block, int head) => Values + ((((long)block * KvHeads) + head) * ValueHeadBytes);
+    /// <summary>Keys of a head in a block.</summary>
+    public readonly byte* KeyHead(int block, int head) => Cache + (block * Layout.BlockBytes) + (head * Layout.KeyHeadBytes);
+
+    /// <summary>Values of a head in a block.</summary>
+    public readonly byte* ValueHead(int block, int head) => Cache + (block * Layout.BlockBytes) + Layout.ValueOffset + (head * Layout.ValueHeadBytes);
+
+    /// <summary>Factors of a head's keys in a block; those of its values follow after <see cref="KvLayout.FactorHeadBytes"/>.</summary>
+    public readonly float* Factors(int block, int head) =>
+        (float*)(Cache + (block * Layout.BlockBytes) + Layout.FactorOffset + (2 * head * Layout.FactorHeadBytes));
 }
 
 /// <summary>Rows [First, First + Count) of one sequence.</summary>
 internal readonly record struct AttentionTile(int Sequence, int First, int Count);
+
+/// <summary>Tasks of attention: tiles of rows times groups of heads, if need be times segments of keys. No bit depends on the cut.</summary>
+internal unsafe struct AttentionCut
+{
+    /// <summary>Tiles of rows of one sequence.</summary>
+    public AttentionTile* Tiles;
+    public int TileCount;
+
+    /// <summary>KV heads of a task, so that a thread reads whole blocks from front to back when memory is the limit.</summary>
+    public int HeadsPerTask;
+
+    /// <summary>Segments that are tasks of their own; 0: a task does all segments of its rows.</summary>
+    public int Segments;
+
+    /// <summary>States of segments, [segments, rows, query heads] of <c>AttentionKernel.StateFloats</c>; only with segments.</summary>
+    public float* States;
+}

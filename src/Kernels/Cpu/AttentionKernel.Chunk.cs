@@ -4,23 +4,25 @@ namespace Cluster.Kernels.Cpu;
 
 internal static unsafe partial class AttentionKernel<TLanes, TVector>
 {
-    /// <summary>score[query, key - chunk] for keys [first, end); other lanes hold anything, the weights leave them out.</summary>
-    private static void Score<TFormat>(ref Work work, int chunk, int first, int end)
-        where TFormat : struct, IPanelFormat
+    /// <summary>score[query, key - chunk] for the chunk's keys; other lanes hold anything, the weights leave them out.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Score<TFormat>(ref Work work, int head, int slot)
+        where TFormat : struct, IKvFormat
     {
         AttentionJob* job = work.Job;
+        work.Ahead.Enter(work.HeadsPerBatch == 1 ? 2 * head : head);
         bool aligned = job->BlockSize % PanelView.Width == 0;
-        (int block, int offset) = Math.DivRem(first, job->BlockSize);
-        int key = first;
-        while (key < end)
+        (int block, int offset) = Math.DivRem(work.First, job->BlockSize);
+        int key = work.First;
+        while (key < work.ChunkEnd)
         {
             int groupStart = key - (offset % PanelView.Width);
             int streams = 0;
             do
             {
-                byte* keys = job->KeyGroup(work.Blocks[block], work.Head, offset / PanelView.Width);
+                byte* keys = job->KeyHead(work.Blocks[block], work.FirstHead + head) + (offset / PanelView.Width * job->Layout.KeyGroupBytes);
                 for (int i = 0; i < PanelView.Width; i += TLanes.Width)
-                    work.Streams[streams++] = keys + (4 * i);
+                    work.Streams[streams++] = keys + (TFormat.LaneBytes * i);
                 int step = Math.Min(PanelView.Width - (offset % PanelView.Width), job->BlockSize - offset);
                 key += step;
                 offset += step;
@@ -30,155 +32,101 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
                     offset = 0;
                 }
             }
-            while (aligned && key < end);
-            ScoreGroups<TFormat>(ref work, groupStart - chunk, streams);
+            while (aligned && key < work.ChunkEnd);
+            ScoreGroups<TFormat>(ref work, head, work.Score(slot, 0) + groupStart - work.Chunk, streams);
         }
     }
 
-    private static void ScoreGroups<TFormat>(ref Work work, int at, int streams)
-        where TFormat : struct, IPanelFormat
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void ScoreGroups<TFormat>(ref Work work, int head, float* scores, int streams)
+        where TFormat : struct, IKvFormat
     {
-        for (int query = 0; query < work.Count; query++)
+        KvPiece piece;
+        piece.Offset = 0;
+        piece.Pairs = work.Job->HeadDim / 2;
+        var tile = new KvTile
         {
-            float* scores = work.Score(query) + at;
-            for (int i = 0; i < streams; i++)
-                TLanes.Store(scores + (i * TLanes.Width), default);
-        }
-
-        var piece = new TilePiece(0, work.Job->HeadDim / 2);
-        var tile = new Tile
-        {
-            Rows = work.Count,
-            X = work.Queries,
+            Step = TFormat.PairBytes,
+            X = work.Query(head * work.Count),
             XStride = work.Width,
             Pieces = &piece,
             PieceCount = 1,
             Odd = work.Job->HeadDim % 2 != 0,
-            Sums = work.Score(0) + at,
-            SumStride = ScoreStride,
+            SumStride = Work.ScoreStride,
         };
-        PanelTile<TLanes, TVector, TFormat>.Accumulate(tile, work.Streams, streams);
-    }
-
-    /// <summary>
-    /// Turns a query's scores of keys [first, end) into weights e^(score - maximum), 0 for keys it does not see, and shrinks
-    /// what was summed under a smaller maximum. Lanes that hold no key of the tile would only add zeros: they are left out.
-    /// </summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Weigh(ref Work work, int query, int chunk, int first, int end)
-    {
-        int low = (first - chunk) & -PanelView.Width;
-        int high = (end - chunk + PanelView.Width - 1) & -PanelView.Width;
-        float* scores = work.Score(query);
-        int ownFirst = Math.Max(work.Starts[query] - chunk, low);
-        int ownEnd = Math.Min(work.Ends[query] - chunk, high);
-        if (ownFirst >= ownEnd)
+        int vectors = KvTile<TLanes, TVector, TFormat>.VectorsFor(work.Count);
+        for (int stream = 0; stream < streams; stream += vectors)
         {
-            new Span<float>(scores + low, high - low).Clear();
-            return;
+            tile.Rows = work.Count;
+            tile.Sums = scores + (stream * TLanes.Width);
+            tile.SetStreams(work.Streams + stream, Math.Min(vectors, streams - stream));
+            bool prefetch = work.Ahead.Take(ref piece);
+            KvTile<TLanes, TVector, TFormat>.Accumulate(tile, prefetch);
         }
-
-        for (int i = low; i < ownFirst; i++)
-            scores[i] = float.NegativeInfinity;
-        for (int i = ownEnd; i < high; i++)
-            scores[i] = float.NegativeInfinity;
-        float before = work.Maxima[query];
-        float maximum = Maximum(scores, low, high, before);
-        float shrink = LaneMath<LanesScalar, float>.Exp(before - maximum);
-        work.Maxima[query] = maximum;
-        work.Totals[query] = MathF.FusedMultiplyAdd(work.Totals[query], shrink, Exponentiate(scores, low, high, maximum));
-
-        // Adding +0 turns -0 into +0: whether keys of weight 0 were added before (other rows of the tile see them) leaves no trace.
-        float* output = work.Output(query);
-        TVector factor = TLanes.Broadcast(shrink);
-        for (int i = 0; i < work.Width; i += TLanes.Width)
-            TLanes.Store(output + i, TLanes.Fma(TLanes.Load(output + i), factor, default));
     }
 
+    /// <summary>outputs = outputs * factors + weights * values for the chunk's keys.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static float Maximum(float* scores, int low, int high, float before)
-    {
-        TVector maximum = TLanes.Broadcast(before);
-        for (int i = low; i < high; i += TLanes.Width)
-        {
-            TVector score = TLanes.Load(scores + i);
-            maximum = TLanes.SelectGreater(score, maximum, score, maximum);
-        }
-
-        return TLanes.Largest(maximum);
-    }
-
-    /// <summary>Replaces scores by weights and returns their sum: 16 lanes, then a binary tree.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static float Exponentiate(float* scores, int low, int high, float maximum)
-    {
-        float* lanes = stackalloc float[PanelView.Width];
-        TVector shift = TLanes.Broadcast(maximum);
-        for (int lane = 0; lane < PanelView.Width; lane += TLanes.Width)
-        {
-            TVector sum = default;
-            for (int i = low + lane; i < high; i += PanelView.Width)
-            {
-                TVector weight = LaneMath<TLanes, TVector>.Exp(TLanes.Subtract(TLanes.Load(scores + i), shift));
-                TLanes.Store(scores + i, weight);
-                sum = TLanes.Add(sum, weight);
-            }
-
-            TLanes.Store(lanes + lane, sum);
-        }
-
-        return TLanes.Sum16(lanes);
-    }
-
-    /// <summary>outputs += weights * values for keys [first, end): one tile over the pieces of blocks.</summary>
-    private static void AddValues<TFormat>(ref Work work, int chunk, int first, int end)
-        where TFormat : struct, IPanelFormat
+    private static void AddValues<TFormat>(ref Work work, int head, int slot)
+        where TFormat : struct, IKvFormat
     {
         AttentionJob* job = work.Job;
+        work.Ahead.Enter(work.HeadsPerBatch == 1 ? (2 * head) + 1 : work.Heads + head);
         bool even = job->BlockSize % 2 == 0;
 
-        // Pairs begin at an even slot; the key before the first has weight 0. Blocks of odd size go one by one.
-        int start = even ? first & ~1 : first;
-        (int block, int offset) = Math.DivRem(start, job->BlockSize);
-        for (int key = start; key < end;)
+        // Pairs begin at an even slot of a block; the key before the first has weight 0. Blocks of odd size go one by one.
+        (int block, int offset) = Math.DivRem(work.First, job->BlockSize);
+        int key = work.First - (offset % 2);
+        offset -= offset % 2;
+        while (key < work.ChunkEnd)
         {
             int from = key, pieces = 0;
-            byte* values = job->ValueHead(work.Blocks[block], work.Head) + (offset * (TFormat.PairBytes / 2));
+            byte* values = job->ValueHead(work.Blocks[block], work.FirstHead + head) + (offset / 2 * job->Layout.ValuePairBytes);
             do
             {
-                int count = Math.Min(job->BlockSize - offset, end - key);
-                byte* at = job->ValueHead(work.Blocks[block], work.Head) + (offset * (TFormat.PairBytes / 2));
-                work.Pieces[pieces++] = new TilePiece(at - values, count / 2);
+                int count = Math.Min(job->BlockSize - offset, work.ChunkEnd - key);
+                byte* at = job->ValueHead(work.Blocks[block], work.FirstHead + head) + (offset / 2 * job->Layout.ValuePairBytes);
+                work.Pieces[pieces].Offset = at - values;
+                work.Pieces[pieces++].Pairs = count / 2;
                 key += count;
                 block++;
                 offset = 0;
             }
-            while (even && key < end);
-            AddPieces<TFormat>(ref work, values, from - chunk, pieces, (key - from) % 2 != 0);
+            while (even && key < work.ChunkEnd);
+            AddPieces<TFormat>(ref work, head, values, work.Score(slot, 0) + from - work.Chunk, pieces, (key - from) % 2 != 0);
+            if (key < work.ChunkEnd)
+                new Span<float>(work.Factors + (head * work.Count), work.Count).Fill(1);
         }
     }
 
-    private static void AddPieces<TFormat>(ref Work work, byte* values, int at, int pieces, bool odd)
-        where TFormat : struct, IPanelFormat
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void AddPieces<TFormat>(ref Work work, int head, byte* values, float* weights, int pieces, bool odd)
+        where TFormat : struct, IKvFormat
     {
-        int streams = 0;
-        for (int group = 0; group < work.Job->ValueGroups; group++, values += work.Job->ValueGroupBytes)
+        var tile = new KvTile
         {
-            for (int i = 0; i < PanelView.Width; i += TLanes.Width)
-                work.Streams[streams++] = values + (4 * i);
-        }
-
-        var tile = new Tile
-        {
-            Rows = work.Count,
-            X = work.Score(0) + at,
-            XStride = ScoreStride,
+            Step = work.Job->Layout.ValuePairBytes,
+            X = weights,
+            XStride = Work.ScoreStride,
             Pieces = work.Pieces,
             PieceCount = pieces,
             Odd = odd,
-            Sums = work.Outputs,
             SumStride = work.Width,
+            Factors = work.Factors + (head * work.Count),
         };
-        PanelTile<TLanes, TVector, TFormat>.Accumulate(tile, work.Streams, streams);
+        int streams = 0;
+        for (int lane = 0; lane < work.Width; lane += TLanes.Width)
+            work.Streams[streams++] = values + (lane / PanelView.Width * TFormat.PairBytes) + (lane % PanelView.Width * TFormat.LaneBytes);
+        int vectors = KvTile<TLanes, TVector, TFormat>.VectorsFor(work.Count);
+        for (int stream = 0; stream < streams; stream += vectors)
+        {
+            tile.Rows = work.Count;
+            tile.Sums = work.Output(head * work.Count) + (stream * TLanes.Width);
+            tile.SetStreams(work.Streams + stream, Math.Min(vectors, streams - stream));
+            bool prefetch = true;
+            for (int piece = 0; piece < pieces; piece++)
+                prefetch &= work.Ahead.Take(ref work.Pieces[piece]);
+            KvTile<TLanes, TVector, TFormat>.Accumulate(tile, prefetch);
+        }
     }
 }

@@ -1,159 +1,197 @@
+using System.Runtime.CompilerServices;
 using Cluster.Kernels.Execution;
 
 namespace Cluster.Kernels.Cpu;
 
 /// <summary>
-/// Causal attention over paged keys, returning output and log-sum-exp. Online softmax over chunks of 128 keys whose
-/// boundaries are absolute positions, so a query's arithmetic depends on its own key range only: the same bits in decode,
-/// whole and chunked prefill. A task is a tile of rows of one sequence times one KV head: its query heads and rows share
-/// every load of K and V.
+/// Causal attention over paged keys, returning output and log-sum-exp. Online softmax over chunks of 128 keys inside
+/// segments of 1024 keys, which are merged by log-sum-exp from first to last. Both boundaries are absolute positions, so a query's
+/// arithmetic depends on its own key range only: the same bits in decode, whole and chunked prefill, and whether segments
+/// run one after the other or on different threads. The query heads of a group and all rows of a tile share every load of K
+/// and V; lines of the next stretch are asked for while one is computed.
 /// </summary>
 internal static unsafe partial class AttentionKernel<TLanes, TVector>
     where TLanes : struct, ILanes<TVector>
     where TVector : unmanaged
 {
-    private const int ChunkKeys = 128;
-
-    // With a block size that is no multiple of 16, a group of 16 slots may reach over either end of the chunk.
-    private const int ScoreStride = PanelView.Width + ChunkKeys + PanelView.Width;
-
-    public static void Run(CpuThreadPool pool, AttentionJob job, int tiles, long work) =>
-        pool.Run(tiles * job.KvHeads, work, &job, &Task);
-
-    /// <summary>Bytes each thread needs.</summary>
-    public static long ScratchBytes(int queries, int headDim) =>
-        4L * queries * ((2 * Padded(headDim)) + ScoreStride + 4) + (sizeof(void*) * MaxStreams(headDim)) + (sizeof(TilePiece) * ChunkKeys);
-
-    private static int Padded(int headDim) => (headDim + PanelView.Width - 1) / PanelView.Width * PanelView.Width;
-
-    private static int MaxStreams(int headDim) => Math.Max(ChunkKeys, Padded(headDim));
-
-    private static void Task(void* argument, int chunk, int thread)
+    /// <summary>Runs the tasks of the job's cut.</summary>
+    public static void Run(CpuThreadPool pool, AttentionJob job, long work)
     {
-        var job = (AttentionJob*)argument;
-        (int tile, int head) = Math.DivRem(chunk, job->KvHeads);
-        var work = new Work(job, job->Tiles[tile], head, job->Scratch + (thread * job->ScratchStride));
-        Begin(ref work);
-        for (int first = work.Start / ChunkKeys * ChunkKeys; first < work.End; first += ChunkKeys)
+        int tasks = job.Cut.TileCount * job.HeadGroups;
+        if (job.Cut.Segments == 0)
         {
-            if (job->KvType == DType.Float32)
-                Attend<Float32Panel>(ref work, first);
-            else
-                Attend<BFloat16Panel>(ref work, first);
+            pool.Run(tasks, work, &job, &WholeTask);
+            return;
         }
 
-        Finish(ref work);
+        pool.Run(tasks * job.Cut.Segments, work, &job, &SegmentTask);
+        pool.Run(tasks, long.MaxValue, &job, &MergeTask);
+    }
+
+    /// <summary>Bytes each thread needs.</summary>
+    public static long ScratchBytes(in AttentionJob job, int rowsPerTile) => Work.Bytes(job, rowsPerTile);
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void WholeTask(void* argument, int chunk, int thread)
+    {
+        var job = (AttentionJob*)argument;
+        var work = new Work(job, chunk, job->Scratch + (thread * job->ScratchStride));
+        Begin(ref work);
+        work.LookAhead(work.End);
+        new Span<float>(work.Merged, work.Queries * work.StateFloats).Clear();
+        for (int segment = work.Start / AttentionSizes.SegmentKeys; segment * AttentionSizes.SegmentKeys < work.End; segment++)
+        {
+            Attend(ref work, segment);
+            for (int query = 0; query < work.Queries; query++)
+            {
+                if (work.Sees(query, segment))
+                    Merge(work.Merged + (query * work.StateFloats), work.Maxima[query], work.Totals[query], work.Output(query), work.Width);
+            }
+        }
+
+        for (int query = 0; query < work.Queries; query++)
+            Finish(work, query, work.Merged + (query * work.StateFloats));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void SegmentTask(void* argument, int chunk, int thread)
+    {
+        var job = (AttentionJob*)argument;
+        (int task, int segment) = Math.DivRem(chunk, job->Cut.Segments);
+        var work = new Work(job, task, job->Scratch + (thread * job->ScratchStride));
+        Begin(ref work);
+        if (Math.Max(work.Start, segment * AttentionSizes.SegmentKeys) >= Math.Min(work.End, (segment + 1) * AttentionSizes.SegmentKeys))
+            return;
+        work.LookAhead(Math.Min(work.End, (segment + 1) * AttentionSizes.SegmentKeys));
+        Attend(ref work, segment);
+        for (int query = 0; query < work.Queries; query++)
+        {
+            float* state = work.State(query, segment);
+            (state[0], state[1]) = (work.Maxima[query], work.Totals[query]);
+            Buffer.MemoryCopy(work.Output(query), state + AttentionSizes.StateHead, 4L * work.Width, 4L * work.Width);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void MergeTask(void* argument, int chunk, int thread)
+    {
+        var job = (AttentionJob*)argument;
+        var work = new Work(job, chunk, job->Scratch + (thread * job->ScratchStride));
+        FindKeys(ref work);
+        for (int query = 0; query < work.Queries; query++)
+        {
+            new Span<float>(work.Merged, work.StateFloats).Clear();
+            for (int segment = 0; segment < job->Cut.Segments; segment++)
+            {
+                float* state = work.State(query, segment);
+                if (work.Sees(query, segment))
+                    Merge(work.Merged, state[0], state[1], state + AttentionSizes.StateHead, work.Width);
+            }
+
+            Finish(work, query, work.Merged);
+        }
     }
 
     /// <summary>Scales the queries into scratch and finds each one's keys.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Begin(ref Work work)
     {
         AttentionJob* job = work.Job;
         TVector scale = TLanes.Broadcast((float)(1 / Math.Sqrt(job->HeadDim)));
-        new Span<float>(work.Queries, work.Count * work.Width).Clear();
-        new Span<float>(work.Outputs, work.Count * work.Width).Clear();
-        (work.Start, work.End) = (int.MaxValue, 0);
-        for (int query = 0; query < work.Count; query++)
+        FindKeys(ref work);
+        for (int query = 0; query < work.Queries; query++)
         {
-            int row = work.Tile.First + (query / job->Group);
-            float* from = job->Qkv + (row * job->QkvStride) + (((long)work.Head * job->Group) + (query % job->Group)) * job->HeadDim;
-            Buffer.MemoryCopy(from, work.Query(query), 4L * job->HeadDim, 4L * job->HeadDim);
+            float* to = work.Query(query);
+            float* from = job->Qkv + (work.Row(query) * job->QkvStride) + ((long)work.QueryHead(query) * job->HeadDim);
+            new Span<float>(from, job->HeadDim).CopyTo(new Span<float>(to, job->HeadDim));
+            new Span<float>(to + job->HeadDim, work.Width - job->HeadDim).Clear();
             for (int i = 0; i < work.Width; i += TLanes.Width)
-                TLanes.Store(work.Query(query) + i, TLanes.Multiply(TLanes.Load(work.Query(query) + i), scale));
+                TLanes.Store(to + i, TLanes.Multiply(TLanes.Load(to + i), scale));
+        }
+    }
 
-            int position = job->Positions[row];
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void FindKeys(ref Work work)
+    {
+        AttentionJob* job = work.Job;
+        (work.Start, work.End) = (int.MaxValue, 0);
+        for (int row = 0; row < work.Tile.Count; row++)
+        {
+            int position = job->Positions[work.Tile.First + row];
             int start = Math.Max(job->Range.Start, job->Range.Window > 0 ? position - job->Range.Window + 1 : 0);
             int end = Math.Min(job->Range.End, position + 1);
-            (work.Starts[query], work.Ends[query]) = (start, end);
-            (work.Maxima[query], work.Totals[query]) = (float.NegativeInfinity, 0);
+            (work.Starts[row], work.Ends[row]) = (start, end);
             if (start < end)
                 (work.Start, work.End) = (Math.Min(work.Start, start), Math.Max(work.End, end));
         }
+
+        // No row sees a key: no segment runs.
+        work.Start = Math.Min(work.Start, work.End);
     }
 
-    /// <summary>One chunk of keys: scores, weights, outputs += weights * values.</summary>
-    private static void Attend<TFormat>(ref Work work, int chunk)
-        where TFormat : struct, IPanelFormat
+    /// <summary>The chunks of a segment: scores, weights, outputs += weights * values.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Attend(ref Work work, int segment)
     {
-        int first = Math.Max(work.Start, chunk);
-        int end = Math.Min(work.End, chunk + ChunkKeys);
-        Score<TFormat>(ref work, chunk, first, end);
-        for (int query = 0; query < work.Count; query++)
-            Weigh(ref work, query, chunk, first, end);
-
-        AddValues<TFormat>(ref work, chunk, first, end);
-    }
-
-    private static void Finish(ref Work work)
-    {
-        AttentionJob* job = work.Job;
-        for (int query = 0; query < work.Count; query++)
+        for (int query = 0; query < work.Queries; query++)
+            (work.Maxima[query], work.Totals[query]) = (float.NegativeInfinity, 0);
+        new Span<float>(work.Outputs, work.Queries * work.Width).Clear();
+        int segmentEnd = Math.Min(work.End, (segment + 1) * AttentionSizes.SegmentKeys);
+        work.Begin(Math.Max(work.Start, segment * AttentionSizes.SegmentKeys), segmentEnd);
+        while (work.First < segmentEnd)
         {
-            int row = work.Tile.First + (query / job->Group);
-            int head = (work.Head * job->Group) + (query % job->Group);
-            float* to = job->Output + (row * job->OutputStride) + ((long)head * job->HeadDim);
-            bool empty = work.Starts[query] >= work.Ends[query];
-            float total = empty ? 1 : work.Totals[query];
-            float* from = work.Output(query);
-            int i = 0;
-            for (; i + TLanes.Width <= job->HeadDim; i += TLanes.Width)
-                TLanes.Store(to + i, TLanes.Divide(TLanes.Add(TLanes.Load(from + i), default), TLanes.Broadcast(total)));
-            for (; i < job->HeadDim; i++)
-                to[i] = (from[i] + 0f) / total;
-            job->LogSumExp[(row * job->LogSumExpStride) + head] =
-                empty ? float.NegativeInfinity : work.Maxima[query] + (float)Math.Log(total);
+            for (int head = 0; head < work.Heads; head += work.HeadsPerBatch)
+            {
+                switch (work.Job->KvType)
+                {
+                    case DType.Float32:
+                        AttendHeads<Float32Kv>(ref work, head);
+                        break;
+                    case DType.BFloat16:
+                        AttendHeads<BFloat16Kv>(ref work, head);
+                        break;
+                    default:
+                        AttendHeads<Int8Kv>(ref work, head);
+                        break;
+                }
+            }
+
+            work.NextChunk();
         }
     }
 
-    /// <summary>Scratch and progress of one task.</summary>
-    private ref struct Work
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void AttendHeads<TFormat>(ref Work work, int first)
+        where TFormat : struct, IKvFormat
     {
-        public readonly AttentionJob* Job;
-        public readonly AttentionTile Tile;
-        public readonly int Head;
-        public readonly int* Blocks;
-
-        /// <summary>Queries: rows times heads of the group, row by row.</summary>
-        public readonly int Count;
-
-        /// <summary>Head elements, padded to 16.</summary>
-        public readonly int Width;
-        public readonly byte** Streams;
-        public readonly TilePiece* Pieces;
-        public readonly float* Queries;
-        public readonly float* Outputs;
-        public readonly float* Scores;
-        public readonly float* Maxima;
-        public readonly float* Totals;
-        public readonly int* Starts;
-        public readonly int* Ends;
-
-        /// <summary>Keys that any query of the tile sees, [Start, End).</summary>
-        public int Start, End;
-
-        public Work(AttentionJob* job, AttentionTile tile, int head, byte* scratch)
-        {
-            Job = job;
-            (Tile, Head) = (tile, head);
-            Blocks = job->BlockTable + job->BlockStarts[tile.Sequence];
-            Count = tile.Count * job->Group;
-            Width = Padded(job->HeadDim);
-            Streams = (byte**)scratch;
-            Pieces = (TilePiece*)(scratch + (sizeof(void*) * MaxStreams(job->HeadDim)));
-            Queries = (float*)(Pieces + ChunkKeys);
-            Outputs = Queries + (Count * Width);
-            Scores = Outputs + (Count * Width);
-            Maxima = Scores + (Count * ScoreStride);
-            Totals = Maxima + Count;
-            Starts = (int*)(Totals + Count);
-            Ends = Starts + Count;
-        }
-
-        public readonly float* Query(int query) => Queries + (query * Width);
-
-        public readonly float* Output(int query) => Outputs + (query * Width);
-
-        /// <summary>Scores, later weights, of the chunk's keys.</summary>
-        public readonly float* Score(int query) => Scores + (query * ScoreStride) + PanelView.Width;
+        int end = Math.Min(work.Heads, first + work.HeadsPerBatch);
+        for (int head = first; head < end; head++)
+            Score<TFormat>(ref work, head, head - first);
+        for (int head = first; head < end; head++)
+            Weigh<TFormat>(ref work, head, head - first);
+        for (int head = first; head < end; head++)
+            AddValues<TFormat>(ref work, head, head - first);
     }
+}
+
+/// <summary>Sizes that the cut of attention and its kernels share.</summary>
+internal static class AttentionSizes
+{
+    /// <summary>Keys between two rescalings of the online softmax; boundaries are absolute positions.</summary>
+    public const int ChunkKeys = 128;
+
+    /// <summary>Keys whose state starts anew; boundaries are absolute positions.</summary>
+    public const int SegmentKeys = 1024;
+
+    /// <summary>Floats before the output in a state: maximum, total, and room to keep vectors aligned.</summary>
+    public const int StateHead = 16;
+
+    /// <summary>Queries of a KV head from which the multiply-adds and not the memory are the limit.</summary>
+    public const int ManyQueries = 24;
+
+    /// <summary>Head elements, padded to 16.</summary>
+    public static int Padded(int headDim) => (headDim + PanelView.Width - 1) / PanelView.Width * PanelView.Width;
+
+    /// <summary>Floats of a query's state.</summary>
+    public static int StateFloats(int headDim) => StateHead + Padded(headDim);
 }

@@ -37,11 +37,11 @@ internal abstract unsafe class CpuKernels
 
     public abstract void StoreKv(CpuThreadPool pool, AttentionJob job);
 
-    /// <summary>Tiles of at most <c>queries / group</c> rows.</summary>
-    public abstract void Attention(CpuThreadPool pool, AttentionJob job, int tiles, long work);
+    /// <summary>The tasks of the job's cut; <paramref name="work"/> in multiply-adds.</summary>
+    public abstract void Attention(CpuThreadPool pool, AttentionJob job, long work);
 
-    /// <summary>Scratch of attention per thread for tiles of <paramref name="queries"/> rows times heads.</summary>
-    public abstract long AttentionScratchBytes(int queries, int headDim);
+    /// <summary>Scratch of attention per thread for tiles of up to so many rows.</summary>
+    public abstract long AttentionScratchBytes(in AttentionJob job, int rowsPerTile);
 }
 
 /// <summary>The kernels for one vector type.</summary>
@@ -67,9 +67,8 @@ internal sealed unsafe class CpuKernels<TLanes, TVector> : CpuKernels
 
     public override void StoreKv(CpuThreadPool pool, AttentionJob job) => KvKernels<TLanes, TVector>.Store(pool, job);
 
-    public override void Attention(CpuThreadPool pool, AttentionJob job, int tiles, long work) =>
-        AttentionKernel<TLanes, TVector>.Run(pool, job, tiles, work);
+    public override void Attention(CpuThreadPool pool, AttentionJob job, long work) => AttentionKernel<TLanes, TVector>.Run(pool, job, work);
 
-    public override long AttentionScratchBytes(int queries, int headDim) =>
-        AttentionKernel<TLanes, TVector>.ScratchBytes(queries, headDim);
+    public override long AttentionScratchBytes(in AttentionJob job, int rowsPerTile) =>
+        AttentionKernel<TLanes, TVector>.ScratchBytes(job, rowsPerTile);
 }

@@ -3,66 +3,72 @@ using Cluster.Kernels.Execution;
 namespace Cluster.Kernels.Cpu;
 
 /// <summary>
-/// Paged keys and values, fp32 or bf16, as panels like the weights, so that attention is the same register tile.
-/// Keys of one block and head: groups of 16 slots, each [pairs of elements, 16 slots]; lanes are keys. Values: groups of 16
-/// elements, each [pairs of slots, 16 elements]; lanes are elements. Neither score nor output then sums across lanes.
-/// Slots and head elements are padded to 16 in memory.
+/// Paged keys and values, fp32, bf16 or int8. A block of a layer is one stretch of memory that a thread reads from front
+/// to back: the keys of all heads, the values of all heads, the factors (int8). Keys of a head: groups of 16 slots, each
+/// [pairs of elements, 16 slots]; lanes are keys. Values of a head: [pairs of slots, groups of 16 elements]; lanes are
+/// elements. Neither score nor output then sums across lanes. Factors of a head: of keys, then of values, one float per
+/// slot. Slots and head elements are padded to 16 in memory.
 /// </summary>
 internal sealed unsafe class CpuKvCache : KvCache
 {
-    private readonly NativeBlock _keys;
-    private readonly NativeBlock _values;
+    private readonly NativeBlock _memory;
 
     public CpuKvCache(KvCacheShape shape) : base(shape)
     {
-        if (shape.Type is not (DType.Float32 or DType.BFloat16))
-            throw new ArgumentException($"Keys and values are kept as Float32 or BFloat16, not {shape.Type}.");
+        if (shape.Type is not (DType.Float32 or DType.BFloat16 or DType.Int8))
+            throw new ArgumentException($"Keys and values are kept as Float32, BFloat16 or Int8, not {shape.Type}.");
         if (shape.Layers <= 0 || shape.Blocks <= 0 || shape.BlockSize <= 0 || shape.KvHeads <= 0 || shape.HeadDim <= 0)
             throw new ArgumentException($"A KV cache needs positive sizes: {shape}.");
-        if (shape.Type == DType.BFloat16 && shape.BlockSize % 2 != 0)
-            throw new ArgumentException($"A bf16 KV cache needs an even block size, not {shape.BlockSize}.");
-        int pairBytes = PanelMatrix.PairBytes(shape.Type);
-        int slotGroups = (shape.BlockSize + PanelView.Width - 1) / PanelView.Width;
-        KeyGroupBytes = (shape.HeadDim + 1) / 2 * (long)pairBytes;
-        KeyHeadBytes = slotGroups * KeyGroupBytes;
-        ValueGroupBytes = slotGroups * PanelView.Width / 2 * (long)pairBytes;
-        ValueGroups = (shape.HeadDim + PanelView.Width - 1) / PanelView.Width;
-        ValueHeadBytes = ValueGroups * ValueGroupBytes;
-        long heads = (long)shape.Layers * shape.Blocks * shape.KvHeads;
-        _keys = new NativeBlock(heads * KeyHeadBytes, zeroed: true);
-        _values = new NativeBlock(heads * ValueHeadBytes, zeroed: true);
+        if (shape.Type != DType.Float32 && shape.BlockSize % 2 != 0)
+            throw new ArgumentException($"A {shape.Type} KV cache needs an even block size, not {shape.BlockSize}.");
+        Layout = KvLayout.For(shape);
+        _memory = new NativeBlock((long)shape.Layers * shape.Blocks * Layout.BlockBytes, zeroed: true);
     }
 
-    /// <summary>Bytes of 16 keys of a head.</summary>
-    public long KeyGroupBytes { get; }
+    /// <summary>Where things lie in a block.</summary>
+    public KvLayout Layout { get; }
 
-    /// <summary>Bytes of a head's keys in a block.</summary>
-    public long KeyHeadBytes { get; }
-
-    /// <summary>Bytes of 16 elements of a head's values in a block.</summary>
-    public long ValueGroupBytes { get; }
-
-    /// <summary>Groups of 16 elements of a value.</summary>
-    public int ValueGroups { get; }
-
-    /// <summary>Bytes of a head's values in a block.</summary>
-    public long ValueHeadBytes { get; }
-
-    /// <summary>Keys of a layer, [blocks, kvHeads] of <see cref="KeyHeadBytes"/>.</summary>
-    public byte* Keys(int layer) => _keys.Pointer + (LayerHeads(layer) * KeyHeadBytes);
-
-    /// <summary>Values of a layer, [blocks, kvHeads] of <see cref="ValueHeadBytes"/>.</summary>
-    public byte* Values(int layer) => _values.Pointer + (LayerHeads(layer) * ValueHeadBytes);
-
-    public override void Dispose()
-    {
-        _keys.Dispose();
-        _values.Dispose();
-    }
-
-    private long LayerHeads(int layer)
+    /// <summary>First block of a layer.</summary>
+    public byte* Layer(int layer)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)layer, (uint)Shape.Layers);
-        return (long)layer * Shape.Blocks * Shape.KvHeads;
+        return _memory.Pointer + ((long)layer * Shape.Blocks * Layout.BlockBytes);
     }
+
+    public override void Dispose() => _memory.Dispose();
+}
+
+/// <summary>Distances inside a block of a <see cref="CpuKvCache"/>, in bytes.</summary>
+/// <param name="KeyGroupBytes">16 keys of a head.</param>
+/// <param name="KeyHeadBytes">A head's keys.</param>
+/// <param name="ValuePairBytes">Two values of a head.</param>
+/// <param name="ValueHeadBytes">A head's values.</param>
+/// <param name="ValueOffset">First value.</param>
+/// <param name="FactorHeadBytes">A head's factors of keys, or of values.</param>
+/// <param name="FactorOffset">First factor.</param>
+/// <param name="BlockBytes">The whole block.</param>
+internal readonly record struct KvLayout(
+    long KeyGroupBytes, long KeyHeadBytes, long ValuePairBytes, long ValueHeadBytes, long ValueOffset, long FactorHeadBytes, long FactorOffset, long BlockBytes)
+{
+    private const int CacheLine = 64;
+
+    public static KvLayout For(KvCacheShape shape)
+    {
+        long pairBytes = shape.Type switch
+        {
+            DType.Float32 => Float32Kv.PairBytes,
+            DType.BFloat16 => BFloat16Kv.PairBytes,
+            _ => Int8Kv.PairBytes,
+        };
+        long slotGroups = (shape.BlockSize + PanelView.Width - 1) / PanelView.Width;
+        long keyGroup = (shape.HeadDim + 1) / 2 * pairBytes;
+        long keyHead = Lines(slotGroups * keyGroup);
+        long valuePair = (shape.HeadDim + PanelView.Width - 1) / PanelView.Width * pairBytes;
+        long valueHead = Lines((shape.BlockSize + 1) / 2 * valuePair);
+        long factors = shape.Type == DType.Int8 ? slotGroups * PanelView.Width * sizeof(float) : 0;
+        long valueOffset = shape.KvHeads * keyHead, factorOffset = valueOffset + (shape.KvHeads * valueHead);
+        return new KvLayout(keyGroup, keyHead, valuePair, valueHead, valueOffset, factors, factorOffset, factorOffset + (2 * shape.KvHeads * factors));
+    }
+
+    private static long Lines(long bytes) => (bytes + CacheLine - 1) / CacheLine * CacheLine;
 }

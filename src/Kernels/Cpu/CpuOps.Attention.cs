@@ -4,9 +4,6 @@ namespace Cluster.Kernels.Cpu;
 
 internal sealed unsafe partial class CpuOps
 {
-    // Rows times heads of a task: K and V of a chunk stay in the first-level caches while this many queries use them.
-    private const int QueriesPerTile = 64;
-
     public void Rotate(DeviceBatch batch, DeviceBuffer qkv, QkvLayout layout, RotaryTable table, HeadNorms? norms)
     {
         var rotary = (CpuRotary)table;
@@ -63,16 +60,10 @@ internal sealed unsafe partial class CpuOps
         job.OutputStride = output.Columns;
         job.LogSumExp = Matrix(logSumExp, step.Rows, layout.QueryHeads);
         job.LogSumExpStride = logSumExp.Columns;
-
-        long spread = ((long)step.Rows * layout.KvHeads / (2 * _pool.Threads)) + 1;
-        int rowsPerTile = (int)Math.Min(Math.Max(1, QueriesPerTile / job.Group), spread);
-        job.ScratchStride = (_kernels.AttentionScratchBytes(rowsPerTile * job.Group, layout.HeadDim) + 63) & ~63L;
-        long tileBytes = ((long)step.Rows * sizeof(AttentionTile) + 63) & ~63L;
-        byte* scratch = _attentionScratch.Get(tileBytes + (_pool.Threads * job.ScratchStride)).Pointer;
-        job.Tiles = (AttentionTile*)scratch;
-        job.Scratch = scratch + tileBytes;
-        int tiles = CutTiles(step, rowsPerTile, job.Tiles, out long pairs);
-        _kernels.Attention(_pool, job, tiles, 2 * pairs * layout.QueryWidth);
+        if (step.Rows == 0)
+            return;
+        long work = Cut(step, ref job);
+        _kernels.Attention(_pool, job, work);
     }
 
     public void MergeAttention(int rows, QkvLayout layout, DeviceBuffer output, DeviceBuffer logSumExp, DeviceBuffer otherOutput, DeviceBuffer otherLogSumExp)
@@ -128,10 +119,8 @@ internal sealed unsafe partial class CpuOps
     {
         if (cache.Shape.KvHeads != job.KvHeads || cache.Shape.HeadDim != job.HeadDim)
             throw new ArgumentException($"A cache of {cache.Shape.KvHeads} heads of {cache.Shape.HeadDim} does not fit {job.KvHeads} of {job.HeadDim}.");
-        job.Keys = cache.Keys(layer);
-        job.Values = cache.Values(layer);
-        (job.KeyGroupBytes, job.KeyHeadBytes) = (cache.KeyGroupBytes, cache.KeyHeadBytes);
-        (job.ValueGroupBytes, job.ValueGroups, job.ValueHeadBytes) = (cache.ValueGroupBytes, cache.ValueGroups, cache.ValueHeadBytes);
+        job.Cache = cache.Layer(layer);
+        job.Layout = cache.Layout;
         (job.BlockSize, job.KvType) = (cache.Shape.BlockSize, cache.Shape.Type);
     }
 
@@ -152,23 +141,5 @@ internal sealed unsafe partial class CpuOps
             if ((uint)step.BlockTable[i] >= (uint)shape.Blocks)
                 throw new ArgumentException($"Block {step.BlockTable[i]} lies beyond the cache of {shape.Blocks}.");
         }
-    }
-
-    private static int CutTiles(CpuBatch step, int rowsPerTile, AttentionTile* tiles, out long pairs)
-    {
-        int count = 0;
-        pairs = 0;
-        for (int s = 0; s < step.Sequences; s++)
-        {
-            int end = step.RowStarts[s + 1];
-            for (int row = step.RowStarts[s]; row < end; row += rowsPerTile)
-            {
-                int rows = Math.Min(rowsPerTile, end - row);
-                tiles[count++] = new AttentionTile(s, row, rows);
-                pairs += (long)rows * (step.Positions[row + rows - 1] + 1);
-            }
-        }
-
-        return count;
     }
 }

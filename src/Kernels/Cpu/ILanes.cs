@@ -48,6 +48,9 @@ internal unsafe interface ILanes<TVector>
     /// <summary>The upper bf16 of each 32-bit lane, widened.</summary>
     static abstract TVector HighBFloat16(byte* source);
 
+    /// <summary>As many signed bytes as lanes, widened.</summary>
+    static abstract TVector SignedBytes(sbyte* source);
+
     /// <summary>The lower fp16 of each 32-bit lane, widened; finite values only.</summary>
     static abstract TVector LowFloat16(byte* source);
 

@@ -10,6 +10,9 @@ internal static unsafe class KvKernels<TLanes, TVector>
 {
     private const int ElementsPerChunk = 16 * 1024;
 
+    // Below it 127 / greatest would not be finite; such a vector is stored as zero.
+    private const float SmallestFactor = 1e-37f;
+
     public static void Rotate(CpuThreadPool pool, AttentionJob job) => Run(pool, &job, &RotateChunk);
 
     public static void Store(CpuThreadPool pool, AttentionJob job) => Run(pool, &job, &StoreChunk);
@@ -69,34 +72,60 @@ internal static unsafe class KvKernels<TLanes, TVector>
             float* value = key + ((long)job->KvHeads * job->HeadDim);
             for (int head = 0; head < job->KvHeads; head++, key += job->HeadDim, value += job->HeadDim)
             {
-                byte* keys = job->KeyGroup(block, head, offset / PanelView.Width);
-                byte* values = job->ValueHead(block, head);
+                byte* keys = job->KeyHead(block, head) + (offset / PanelView.Width * job->Layout.KeyGroupBytes);
+                byte* values = job->ValueHead(block, head) + (offset / 2 * job->Layout.ValuePairBytes);
                 if (job->KvType == DType.Float32)
-                    StoreFloats(job, key, (float*)keys, value, (float*)values, offset);
+                    StoreFloats(job->HeadDim, key, (float*)keys, value, (float*)values, offset);
+                else if (job->KvType == DType.BFloat16)
+                    StoreHalves(job->HeadDim, key, (ushort*)keys, value, (ushort*)values, offset);
                 else
-                    StoreHalves(job, key, (ushort*)keys, value, (ushort*)values, offset);
+                    StoreBytes(job, key, (sbyte*)keys, value, (sbyte*)values, offset, job->Factors(block, head) + offset);
             }
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void StoreFloats(AttentionJob* job, float* key, float* keys, float* value, float* values, int offset)
+    private static void StoreFloats(int headDim, float* key, float* keys, float* value, float* values, int offset)
     {
         keys += offset % PanelView.Width;
-        for (int d = 0; d < job->HeadDim; d++)
+        for (int d = 0; d < headDim; d++)
             keys[16 * d] = key[d];
-        for (int d = 0; d < job->HeadDim; d++)
-            values[(d / 16 * (job->ValueGroupBytes / 4)) + (16 * offset) + (d % 16)] = value[d];
+        values += 16 * (offset % 2);
+        for (int d = 0; d < headDim; d++)
+            values[(d / 16 * 32) + (d % 16)] = value[d];
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void StoreHalves(AttentionJob* job, float* key, ushort* keys, float* value, ushort* values, int offset)
+    private static void StoreHalves(int headDim, float* key, ushort* keys, float* value, ushort* values, int offset)
     {
         keys += 2 * (offset % PanelView.Width);
-        for (int d = 0; d < job->HeadDim; d++)
+        for (int d = 0; d < headDim; d++)
             keys[(32 * (d / 2)) + (d % 2)] = BFloat.Narrow(key[d]);
-        values += (32 * (offset / 2)) + (offset % 2);
+        values += offset % 2;
+        for (int d = 0; d < headDim; d++)
+            values[(d / 16 * 32) + (2 * (d % 16))] = BFloat.Narrow(value[d]);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void StoreBytes(AttentionJob* job, float* key, sbyte* keys, float* value, sbyte* values, int offset, float* factors)
+    {
+        float keySteps = StepsPerUnit(key, job->HeadDim, out *factors);
+        float valueSteps = StepsPerUnit(value, job->HeadDim, out factors[job->Layout.FactorHeadBytes / sizeof(float)]);
+        keys += offset % PanelView.Width;
         for (int d = 0; d < job->HeadDim; d++)
-            values[(d / 16 * (job->ValueGroupBytes / 2)) + (2 * (d % 16))] = BFloat.Narrow(value[d]);
+            keys[16 * d] = (sbyte)MathF.Round(key[d] * keySteps);
+        values += 16 * (offset % 2);
+        for (int d = 0; d < job->HeadDim; d++)
+            values[(d / 16 * 32) + (d % 16)] = (sbyte)MathF.Round(value[d] * valueSteps);
+    }
+
+    /// <summary>Steps of a byte per unit: the greatest magnitude becomes 127. NaN and infinity go into the factor, so that they are not lost.</summary>
+    private static float StepsPerUnit(float* elements, int count, out float factor)
+    {
+        float greatest = 0;
+        for (int d = 0; d < count; d++)
+            greatest = MathF.Max(greatest, MathF.Abs(elements[d]));
+        factor = greatest / 127;
+        return factor >= SmallestFactor ? 127 / greatest : 0;
     }
 }

@@ -71,6 +71,13 @@ internal unsafe struct Lanes128 : ILanes<Vector128<float>>
     public static Vector128<float> HighBFloat16(byte* source) => (Vector128.Load((uint*)source) & Vector128.Create(0xFFFF0000)).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> SignedBytes(sbyte* source)
+    {
+        Vector128<short> words = Vector128.WidenLower(Vector128.CreateScalarUnsafe(*(int*)source).AsSByte());
+        return Vector128.ConvertToSingle(Vector128.WidenLower(words));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> LowFloat16(byte* source) => WidenHalf(Vector128.Load((int*)source) << 16);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

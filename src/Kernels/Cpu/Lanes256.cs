@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using Fma3 = System.Runtime.Intrinsics.X86.Fma;
 
 namespace Cluster.Kernels.Cpu;
@@ -59,6 +60,9 @@ internal unsafe struct Lanes256 : ILanes<Vector256<float>>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> HighBFloat16(byte* source) => (Vector256.Load((uint*)source) & Vector256.Create(0xFFFF0000)).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> SignedBytes(sbyte* source) => Vector256.ConvertToSingle(Avx2.ConvertToVector256Int32(source));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> LowFloat16(byte* source) => WidenHalf(Vector256.Load((int*)source) << 16);

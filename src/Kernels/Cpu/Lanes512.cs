@@ -65,6 +65,9 @@ internal unsafe struct Lanes512 : ILanes<Vector512<float>>
     public static Vector512<float> HighBFloat16(byte* source) => (Vector512.Load((uint*)source) & Vector512.Create(0xFFFF0000)).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> SignedBytes(sbyte* source) => Vector512.ConvertToSingle(Avx512F.ConvertToVector512Int32(Vector128.Load(source)));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> LowFloat16(byte* source) => WidenHalf(Vector512.Load((int*)source) << 16);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -62,6 +62,9 @@ internal unsafe struct LanesScalar : ILanes<float>
     public static float HighBFloat16(byte* source) => BitConverter.UInt32BitsToSingle(*(uint*)source & 0xFFFF0000);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float SignedBytes(sbyte* source) => *source;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float LowFloat16(byte* source) => WidenHalf(*(int*)source << 16);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

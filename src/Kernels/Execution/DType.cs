@@ -29,6 +29,9 @@ public enum DType
 
     /// <summary>GGML: blocks of 256 6-bit values around 32; 16 groups of 16 with 8-bit scales, one fp16 factor over them.</summary>
     Q6_K,
+
+    /// <summary>Signed 8-bit integer.</summary>
+    Int8,
 }
 
 /// <summary>Sizes of <see cref="DType"/> values.</summary>
@@ -40,6 +43,7 @@ public static class DTypeExtensions
     {
         DType.Float32 or DType.Int32 => 4,
         DType.BFloat16 or DType.Float16 => 2,
+        DType.Int8 => 1,
         _ => throw new ArgumentException($"{type} is stored in blocks of {type.BlockElements()} elements in {type.BlockBytes()} bytes: one element has no size.", nameof(type)),
     };
 

@@ -114,9 +114,9 @@ public abstract class ExpertRouting(int maxRows, int topK) : IDisposable
 /// <param name="BlockSize">Tokens per block.</param>
 /// <param name="KvHeads">KV heads of the shard.</param>
 /// <param name="HeadDim">Elements per head.</param>
-/// <param name="Type">Stored element type.</param>
+/// <param name="Type">Stored element type; Int8 has an fp32 factor per key and per value of a head beside it.</param>
 public sealed record KvCacheShape(int Layers, int Blocks, int BlockSize, int KvHeads, int HeadDim, DType Type)
 {
     /// <summary>Bytes of one block over all layers, keys and values.</summary>
-    public long BlockBytes => 2L * Layers * BlockSize * KvHeads * HeadDim * Type.ByteSize();
+    public long BlockBytes => 2L * Layers * BlockSize * KvHeads * (((long)HeadDim * Type.ByteSize()) + (Type == DType.Int8 ? sizeof(float) : 0));
 }

@@ -3,7 +3,7 @@ using Cluster.Kernels.Execution;
 
 namespace Cluster.Benchmarks.Kernels;
 
-/// <summary>The last rows of one long sequence over shuffled blocks; several layers in turn, so that no cache holds the next one.</summary>
+/// <summary>The last rows of sequences over shuffled blocks; several layers in turn, so that no cache holds the next one.</summary>
 internal sealed class AttentionBench : IDisposable
 {
     private const long RotatedBytes = 200L << 20;
@@ -17,32 +17,32 @@ internal sealed class AttentionBench : IDisposable
     private readonly DeviceBuffer _logSumExp;
     private int _layer;
 
-    public AttentionBench(int threads, DType type, int rows, int keys)
+    public AttentionBench(int threads, DType type, int sequences, int rows, int keys)
     {
         _ops = new CpuOps(new DeviceId("cpu", 0), threads, CpuPaths.Best);
-        Name = $"{type} {rows} x {keys}";
-        Bytes = 2L * keys * Layout.KvWidth * type.ByteSize();
-        Flops = 4.0 * rows * (keys - (rows / 2)) * Layout.QueryWidth;
-        int layers = Math.Clamp((int)(RotatedBytes / Bytes), 1, 8);
-        _cache = _ops.AllocateKvCache(new KvCacheShape(layers, keys / BlockSize, BlockSize, Layout.KvHeads, Layout.HeadDim, type));
-        int[] blocks = [.. Enumerable.Range(0, keys / BlockSize)];
+        Name = $"{type} {sequences} x {rows} x {keys}";
+        Bytes = new KvCacheShape(1, 1, keys, Layout.KvHeads, Layout.HeadDim, type).BlockBytes * sequences;
+        Flops = 4.0 * sequences * rows * (keys - (rows / 2)) * Layout.QueryWidth;
+        int layers = Math.Clamp((int)(RotatedBytes / Bytes), 1, 64);
+        _cache = _ops.AllocateKvCache(new KvCacheShape(layers, sequences * keys / BlockSize, BlockSize, Layout.KvHeads, Layout.HeadDim, type));
+        int[] blocks = [.. Enumerable.Range(0, sequences * keys / BlockSize)];
         new Random(1).Shuffle(blocks);
-        _qkv = _ops.Allocate(keys, Layout.Width);
+        _qkv = _ops.Allocate(sequences * keys, Layout.Width);
         var random = new Random(2);
         var row = new float[Layout.Width];
-        for (int i = 0; i < keys; i++)
+        for (int i = 0; i < sequences * keys; i++)
         {
             for (int d = 0; d < row.Length; d++)
                 row[d] = random.NextSingle() - 0.5f;
             _ops.WriteRow(_qkv, i, row);
         }
 
-        DeviceBatch all = _ops.Prepare(Step(0, keys, blocks));
+        DeviceBatch all = _ops.Prepare(Step(sequences, 0, keys, blocks));
         for (int layer = 0; layer < layers; layer++)
             _ops.StoreKv(all, _qkv, Layout, _cache, layer);
-        _output = _ops.Allocate(rows, Layout.QueryWidth);
-        _logSumExp = _ops.Allocate(rows, Layout.QueryHeads);
-        _batch = _ops.Prepare(Step(keys - rows, rows, blocks));
+        _output = _ops.Allocate(sequences * rows, Layout.QueryWidth);
+        _logSumExp = _ops.Allocate(sequences * rows, Layout.QueryHeads);
+        _batch = _ops.Prepare(Step(sequences, keys - rows, rows, blocks));
     }
 
     public string Name { get; }
@@ -67,18 +67,24 @@ internal sealed class AttentionBench : IDisposable
         _ops.Dispose();
     }
 
-    private static ForwardBatch Step(int first, int rows, int[] blocks) => new()
+    /// <summary>Rows [first, first + rows) of every sequence.</summary>
+    private static ForwardBatch Step(int sequences, int first, int rows, int[] blocks)
     {
-        Rows = rows,
-        Sequences = 1,
-        TokenIds = new int[rows],
-        Positions = [.. Enumerable.Range(first, rows)],
-        SlotMapping = [.. Enumerable.Range(first, rows).Select(position => (blocks[position / BlockSize] * BlockSize) + (position % BlockSize))],
-        RowStarts = [0, rows],
-        ContextLengths = [first + rows],
-        BlockTable = blocks,
-        BlockStarts = [0, blocks.Length],
-        LogitRows = [],
-        Logits = [],
-    };
+        int perSequence = blocks.Length / sequences;
+        int[] all = [.. Enumerable.Range(0, sequences)];
+        return new ForwardBatch
+        {
+            Rows = sequences * rows,
+            Sequences = sequences,
+            TokenIds = new int[sequences * rows],
+            Positions = [.. all.SelectMany(_ => Enumerable.Range(first, rows))],
+            SlotMapping = [.. all.SelectMany(s => Enumerable.Range(first, rows).Select(p => (blocks[(s * perSequence) + (p / BlockSize)] * BlockSize) + (p % BlockSize)))],
+            RowStarts = [.. Enumerable.Range(0, sequences + 1).Select(s => s * rows)],
+            ContextLengths = [.. all.Select(_ => first + rows)],
+            BlockTable = blocks,
+            BlockStarts = [.. Enumerable.Range(0, sequences + 1).Select(s => s * perSequence)],
+            LogitRows = [],
+            Logits = [],
+        };
+    }
 }

@@ -7,7 +7,7 @@ namespace Cluster.Benchmarks.Kernels;
 
 /// <summary>
 /// The <c>kernels</c> command: CPU kernels against what the same machine reads and multiplies in the same run. Prints
-/// Markdown tables. Arguments: number of threads (default: all), rounds (default 25).
+/// Markdown tables. Arguments: number of threads (default: all), rounds (default 25); <c>attention</c> before them for that table only.
 /// </summary>
 internal static class KernelBenchmark
 {
@@ -15,12 +15,19 @@ internal static class KernelBenchmark
 
     public static void Run(string[] arguments)
     {
+        if (arguments is ["attention", ..])
+        {
+            int[] numbers = [.. arguments.Skip(1).Select(argument => int.Parse(argument, CultureInfo.InvariantCulture))];
+            Console.WriteLine(AttentionTable.Run(numbers.ElementAtOrDefault(0) is > 0 and int count ? count : Environment.ProcessorCount, numbers.ElementAtOrDefault(1) is > 0 and int times ? times : 25));
+            return;
+        }
+
         int threads = arguments.Length > 0 ? int.Parse(arguments[0], CultureInfo.InvariantCulture) : Environment.ProcessorCount;
         int rounds = arguments.Length > 1 ? int.Parse(arguments[1], CultureInfo.InvariantCulture) : 25;
         Console.WriteLine($"CPU kernels, {threads} threads, {CpuPaths.Best}, medians of up to {rounds} alternating slices");
         foreach (DType type in (DType[])[DType.BFloat16, DType.Float32, DType.Float16])
             Console.WriteLine(Linear(threads, rounds, type));
-        Console.WriteLine(Attention(threads, rounds));
+        Console.WriteLine(AttentionTable.Run(threads, rounds));
     }
 
     private static string Linear(int threads, int rounds, DType type)
@@ -45,37 +52,6 @@ internal static class KernelBenchmark
             double gigaflops = 2.0 * int.Parse(name, CultureInfo.InvariantCulture) * 2048 * 8192 / seconds / 1e9;
             table.AppendLine(CultureInfo.InvariantCulture,
                 $"| {name} | {seconds * 1e3:F2} | {gigabytes:F1} | {gigabytes / bandwidth:P0} | {seconds / slices.Median("1"):F2} | {gigaflops:F0} | {gigaflops / peak:P0} |");
-        }
-
-        return table.ToString();
-    }
-
-    private static string Attention(int threads, int rounds)
-    {
-        using var pool = new CpuThreadPool(threads, "yardstick");
-        using var yardstick = new Yardstick(pool);
-        var slices = new Slices(threads);
-        string read = slices.Add("read", yardstick.Read), fma = slices.Add("fma", yardstick.MultiplyAdd);
-        var cases = new List<AttentionBench>();
-        foreach (DType type in (DType[])[DType.Float32, DType.BFloat16])
-        {
-            foreach ((int rows, int keys) in ((int, int)[])[(1, 2048), (1, 8192), (1, 32768), (5, 8192), (512, 4096)])
-                cases.Add(new AttentionBench(threads, type, rows, keys));
-        }
-
-        foreach (AttentionBench bench in cases)
-            slices.Add(bench.Name, bench.Run);
-        slices.Run(rounds);
-        double bandwidth = Yardstick.Bytes / slices.Median(read) / 1e9, peak = yardstick.Flops / slices.Median(fma) / 1e9;
-        var table = new StringBuilder();
-        table.AppendLine(CultureInfo.InvariantCulture, $"\nAttention, 32 heads, 8 KV heads of 64; read {bandwidth:F1} GB/s, FMA peak {peak:F0} GFLOP/s, {slices.QuietShare:P0} of slices quiet\n");
-        table.AppendLine("| case | ms | GB/s | of read | GFLOP/s | of peak |\n|---|---|---|---|---|---|");
-        foreach (AttentionBench bench in cases)
-        {
-            double seconds = slices.Median(bench.Name), gigabytes = bench.Bytes / seconds / 1e9, gigaflops = bench.Flops / seconds / 1e9;
-            table.AppendLine(CultureInfo.InvariantCulture,
-                $"| {bench.Name} | {seconds * 1e3:F2} | {gigabytes:F1} | {gigabytes / bandwidth:P0} | {gigaflops:F0} | {gigaflops / peak:P0} |");
-            bench.Dispose();
         }
 
         return table.ToString();

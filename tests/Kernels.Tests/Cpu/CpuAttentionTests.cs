@@ -16,6 +16,8 @@ public sealed class CpuAttentionTests
         { 7, 1, 40, 24, DType.Float32, 50 },
         { 4, 2, 16, 32, DType.BFloat16, 33 },
         { 4, 2, 16, 2, DType.BFloat16, 7 },
+        { 8, 2, 64, 16, DType.BFloat16, 0 },
+        { 6, 3, 72, 16, DType.Float32, 0 },
         { 2, 1, 16, 1, DType.Float32, 3 },
         { 5, 1, 80, 64, DType.Float32, 0 },
     };
