@@ -28,7 +28,7 @@ internal sealed class LlamaComparison(LlamaPlan plan)
         // Our engine in this process is gone: each side starts with the memory to itself.
         for (int round = 0; plan.FirstToken && round < plan.Rounds; round++)
             _seconds.Add((await _llama.FirstTokenSecondsAsync(), (await StartBenchmark.StartAsync(plan.Folder)).FirstToken));
-        Print();
+        Print(await _llama.DescribeAsync());
     }
 
     private async Task RoundAsync(KernelDecode ours)
@@ -71,10 +71,10 @@ internal sealed class LlamaComparison(LlamaPlan plan)
         rounds.Add((llama, ours));
     }
 
-    private void Print()
+    private void Print(string llama)
     {
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"{_llama.Description ?? "llama.cpp"}; cluster {CpuPaths.Best}; {plan.Threads} threads each, medians of {plan.Rounds} alternating rounds\n"));
+            $"{llama}; cluster {CpuPaths.Best}; {plan.Threads} threads each, medians of {plan.Rounds} alternating rounds\n"));
         Console.WriteLine("| | llama.cpp | cluster | cluster / llama.cpp (min-max) |\n|---|---|---|---|");
         foreach ((string test, List<(double Llama, double Ours)> rounds) in _rates)
             Row($"{test}, tokens/s", rounds, round => round.Ours / round.Llama, "0.0");

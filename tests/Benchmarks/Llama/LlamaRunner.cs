@@ -13,19 +13,18 @@ internal sealed class LlamaRunner(LlamaPlan plan)
 
     private readonly LlamaProgram _bench = new(plan.Bench, hugePages: !plan.Mapped);
     private readonly LlamaProgram? _batched = plan.BatchedBench is null ? null : new LlamaProgram(plan.BatchedBench, hugePages: !plan.Mapped);
-
-    /// <summary>Version, commit, CPU variant and model in one line, once a test has run.</summary>
-    public string? Description { get; private set; }
+    private string? _variant;
+    private LlamaBenchTest? _build;
 
     /// <summary>Tokens per second of one prompt and of single-token decoding; NaN for a test that is left out.</summary>
     public async Task<(double Prefill, double Decode)> BenchAsync()
     {
-        (string output, string errors, _) = await RunAsync(
+        (string output, _, _) = await RunAsync(
             _bench, ["-p", Text(plan.PromptTokens), "-n", Text(plan.DecodeTokens), "-r", "1", "-o", "json"]);
         IReadOnlyList<LlamaBenchTest> tests = LlamaOutput.Bench(output);
         if (tests.FirstOrDefault(test => test.Threads != plan.Threads) is { } other)
             throw new InvalidDataException($"llama-bench ran with {other.Threads} threads instead of {plan.Threads}.");
-        Description ??= await DescribeAsync(tests[0], errors);
+        _build = tests[0];
         return (Of(test => test.PromptTokens > 0), Of(test => test.DecodedTokens > 0));
 
         double Of(Func<LlamaBenchTest, bool> chosen) => tests.FirstOrDefault(chosen)?.TokensPerSecond[0] ?? double.NaN;
@@ -48,18 +47,21 @@ internal sealed class LlamaRunner(LlamaPlan plan)
     public async Task<double> FirstTokenSecondsAsync() =>
         (await RunAsync(_bench, ["-p", "4", "-n", "0", "-r", "1", "--no-warmup", "-o", "json"])).Seconds;
 
+    /// <summary>Version, CPU variant and model of what has run, in one line.</summary>
+    public async Task<string> DescribeAsync()
+    {
+        string version = await _bench.VersionAsync() ?? (_build is { } build ? $"build {build.BuildNumber}, commit {build.BuildCommit}" : "of unknown version");
+        IEnumerable<string?> parts = [$"llama.cpp {version}", _variant, _build?.ModelType ?? Path.GetFileName(plan.Model), plan.Mapped ? "weights mapped" : "weights in memory"];
+        return string.Join(", ", parts.Where(part => part is not null));
+    }
+
     private async Task<(string Output, string Errors, double Seconds)> RunAsync(LlamaProgram program, string[] arguments)
     {
         IReadOnlyList<string> unmapped = plan.Mapped ? [] : await program.UnmappedFlagsAsync();
-        return await program.RunAsync(["-m", plan.Model, "-t", Text(plan.Threads), .. arguments, .. unmapped, .. plan.LlamaArguments]);
-    }
-
-    private async Task<string> DescribeAsync(LlamaBenchTest test, string errors)
-    {
-        string version = await _bench.VersionAsync() ?? $"build {test.BuildNumber}, commit {test.BuildCommit}";
-        string variant = LlamaOutput.CpuVariant(errors) is { } file ? $", {file}" : "";
-        string weights = plan.Mapped ? "weights mapped" : "weights in memory";
-        return $"llama.cpp {version}{variant}, {test.ModelType}, {weights}";
+        (string output, string errors, double seconds) =
+            await program.RunAsync(["-m", plan.Model, "-t", Text(plan.Threads), .. arguments, .. unmapped, .. plan.LlamaArguments]);
+        _variant = LlamaOutput.CpuVariant(errors) ?? _variant;
+        return (output, errors, seconds);
     }
 
     private static string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
