@@ -4,14 +4,16 @@ using System.Threading.Channels;
 namespace Cluster.Grains.Replicas;
 
 /// <summary>
-/// The sequences of one caller and their way back to it. Only the replica's activation touches it. The channel carries no
-/// tokens, only the sign that there is news: a reader that lags finds all that came meanwhile in one report per sequence.
+/// The sequences of one caller and their way back to it. Only the replica's activation touches it. A caller in this silo gets
+/// the news of a step together, in its inbox. For others the channel carries no tokens, only the sign that there is news: a
+/// reader that lags finds all that came meanwhile in one report per sequence.
 /// </summary>
 internal sealed class ActiveGroup
 {
     private readonly Channel<bool> _signal = Channel.CreateBounded<bool>(
         new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true, SingleWriter = true });
     private readonly Queue<ActiveSequence> _marked = new();
+    private readonly List<SequenceProgress> _delivery = [];
     private Exception? _failure;
     private int _live;
 
@@ -42,13 +44,31 @@ internal sealed class ActiveGroup
     /// <summary>Its sequences.</summary>
     public List<ActiveSequence> Sequences { get; }
 
-    /// <summary>A sequence has news.</summary>
-    public void Mark(ActiveSequence sequence)
+    /// <summary>A sequence has news; true for the first one since <see cref="Deliver"/>, which is to be called after the last.</summary>
+    public bool Mark(ActiveSequence sequence)
     {
+        bool isFirst = _marked.Count == 0;
         if (!sequence.IsMarked)
             _marked.Enqueue(sequence);
         sequence.IsMarked = true;
-        _signal.Writer.TryWrite(true);
+        return isFirst;
+    }
+
+    /// <summary>Lets the caller have what was marked.</summary>
+    public void Deliver()
+    {
+        if (Origin.Inbox is not { } inbox)
+        {
+            _signal.Writer.TryWrite(true);
+            return;
+        }
+
+        _delivery.Clear();
+        while (TryTake(out SequenceProgress? progress))
+            _delivery.Add(progress);
+        inbox.Post(_delivery);
+        if (_live == 0)
+            _signal.Writer.TryWrite(true);
     }
 
     /// <summary>Ends the reader with an exception, after the news that is there.</summary>

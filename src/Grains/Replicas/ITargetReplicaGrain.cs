@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using Cluster.Contracts;
+using Cluster.Grains.Delivery;
 
 namespace Cluster.Grains.Replicas;
 
@@ -10,7 +11,8 @@ internal interface ITargetReplicaGrain : IGrainWithStringKey
     /// <summary>
     /// Queues the sequences and streams what they generate, in batches of whatever is there. Ends when all sequences have
     /// finished; disposing the enumerator cancels them and frees their blocks within one step. The caller is the truth: it
-    /// passes all tokens it already has, and a replacement replica goes on from there.
+    /// passes all tokens it already has, and a replacement replica goes on from there. With an inbox (see
+    /// <see cref="SequenceGroup.Inbox"/>) the news go there and the stream itself stays empty.
     /// </summary>
     /// <exception cref="RequestRejectedException">The queue is full (<see cref="RejectionReason.Overloaded"/>), before any work.</exception>
     [Alias("Generate")]
@@ -55,6 +57,10 @@ internal sealed record SequenceGroup
 
     /// <summary>The sequences.</summary>
     [Id(9)] public required ImmutableArray<SequenceStart> Sequences { get; init; }
+
+    /// <summary>Where a reader in the replica's own silo takes the news. Not serialized: a replica elsewhere finds null.</summary>
+    [field: NonSerialized]
+    public Inbox<SequenceProgress>? Inbox { get; init; }
 }
 
 /// <summary>Where one sequence starts.</summary>

@@ -22,6 +22,7 @@ internal sealed partial class StepLoop
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly List<News> _news = [];
+    private readonly List<ActiveGroup> _marked = [];
     private ReplicaShards? _shards;
     private Scheduler? _scheduler;
     private SchedulerStep? _stepInFlight;
@@ -66,6 +67,7 @@ internal sealed partial class StepLoop
                 group.Mark(sequence);
         }
 
+        group.Deliver();
         Start();
         return group;
     }
@@ -187,10 +189,14 @@ internal sealed partial class StepLoop
         foreach (News news in _news)
         {
             _recorder.Advanced(news.Sequence, news.Tokens, news.At);
-            news.Sequence.Group.Mark(news.Sequence);
+            if (news.Sequence.Group.Mark(news.Sequence))
+                _marked.Add(news.Sequence.Group);
         }
 
+        foreach (ActiveGroup group in _marked)
+            group.Deliver();
         _news.Clear();
+        _marked.Clear();
     }
 
     private readonly record struct News(ActiveSequence Sequence, int Tokens, long At);

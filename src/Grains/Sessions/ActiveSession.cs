@@ -22,7 +22,7 @@ internal sealed class ActiveSession
     private Task _run = Task.CompletedTask;
     private Exception? _failure;
     private long _idleSince;
-    private int _readers;
+    private readonly List<SessionFollower> _readers = [];
     private bool _closed;
     private bool _isAwaited;
 
@@ -49,7 +49,7 @@ internal sealed class ActiveSession
     public AcceptRecord Accepted => _transcript.Rules.Accepted;
 
     /// <summary>Readers are attached, or have not been told yet why the session ended.</summary>
-    public bool HasReaders => _readers > 0;
+    public bool HasReaders => _readers.Count > 0;
 
     private bool IsRunning => !_run.IsCompleted && !_cancellation.IsCancellationRequested;
 
@@ -61,27 +61,27 @@ internal sealed class ActiveSession
         return Accepted.Describe(status, _transcript.Events.Count, [.. Accepted.Prompts.Select(WithLogprobs)]);
     }
 
-    /// <summary>The events from a number on; keeps the session running while it is enumerated.</summary>
-    public async IAsyncEnumerable<SessionEvent> ReadAsync(long from, [EnumeratorCancellation] CancellationToken cancellationToken)
+    /// <summary>The events that a reader wants, posted to its inbox if it has one; keeps the session running while it is enumerated.</summary>
+    public async IAsyncEnumerable<SessionEvent> ReadAsync(SessionFollower reader, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
-        Enter();
+        Enter(reader);
         try
         {
-            for (long next = from; ;)
+            while (true)
             {
-                while (next < _transcript.Events.Count)
-                    yield return _transcript.Events[(int)next++];
+                while (reader.Next(_transcript.Events) is { } next)
+                    yield return next;
                 if (_transcript.IsComplete)
                     yield break;
                 if (_failure is not null)
                     throw Copy(_failure);
-                _isAwaited = true;
+                _isAwaited |= !reader.HasInbox;
                 await _changed.Task.WaitAsync(cancellationToken);
             }
         }
         finally
         {
-            Leave();
+            Leave(reader);
         }
     }
 
@@ -105,7 +105,7 @@ internal sealed class ActiveSession
         }
 
         long retention = (long)_services.Retention.TotalMilliseconds;
-        if (_readers > 0 || IsRunning)
+        if (HasReaders || IsRunning)
             return _services.Now + retention;
         long due = _idleSince + retention;
         return due <= _services.Now ? null : due;
@@ -132,16 +132,18 @@ internal sealed class ActiveSession
 
     private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    private void Enter()
+    private void Enter(SessionFollower reader)
     {
-        _readers++;
+        _readers.Add(reader);
+        reader.Deliver(_transcript.Events);
         _idleSince = 0;
         EnsureRunning();
     }
 
-    private void Leave()
+    private void Leave(SessionFollower reader)
     {
-        if (--_readers > 0)
+        _readers.Remove(reader);
+        if (HasReaders)
             return;
         if (_closed)
             Settled();
@@ -157,12 +159,12 @@ internal sealed class ActiveSession
             await _run;
         }
 
-        if (_readers > 0 || _closed)
+        if (HasReaders || _closed)
             return;
         _idleSince = _services.Now;
         _journal.MarkDirty();
         await _journal.FlushAsync();
-        if (_readers == 0 && _run.IsCompleted && _journal.IsClean)
+        if (!HasReaders && _run.IsCompleted && _journal.IsClean)
             Settled();
     }
 
@@ -210,7 +212,7 @@ internal sealed class ActiveSession
         _telemetry.Finished(_transcript);
         if (_closed)
             return;
-        if (_readers == 0)
+        if (!HasReaders)
             SettleAsync().Ignore();
         else
             _journal.MarkDirty();
@@ -236,9 +238,12 @@ internal sealed class ActiveSession
             Settled();
     }
 
+    // Readers with an inbox wait for the end only.
     private void Pulse()
     {
-        if (!_isAwaited)
+        foreach (SessionFollower reader in _readers)
+            reader.Deliver(_transcript.Events);
+        if (!_isAwaited && !_transcript.IsComplete && _failure is null)
             return;
         _isAwaited = false;
         TaskCompletionSource changed = _changed;

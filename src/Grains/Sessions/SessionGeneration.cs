@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using Cluster.Contracts;
+using Cluster.Grains.Delivery;
 using Cluster.Grains.Replicas;
 using Microsoft.Extensions.Logging;
 using Orleans.Runtime;
@@ -64,10 +65,10 @@ internal sealed partial class SessionGeneration(
         SequenceGroup group = Group();
         try
         {
-            IAsyncEnumerable<SequenceProgress> stream = replicaOf(replica.Key).Generate(group, cancellationToken);
-            await foreach (SequenceProgress progress in stream.WithCancellation(cancellationToken))
+            await foreach (IReadOnlyList<SequenceProgress> news in GrainStream.ReadAsync<SequenceProgress>(
+                inbox => replicaOf(replica.Key).Generate(group with { Inbox = inbox }, cancellationToken), cancellationToken))
             {
-                Take(progress);
+                Take(news);
                 if (transcript.IsComplete || HasSurplus(group))
                     return;
             }
@@ -83,21 +84,31 @@ internal sealed partial class SessionGeneration(
             throw new EnumerationAbortedException($"Replica {replica.Key} ended its stream before all sequences had ended.");
     }
 
-    private void Take(SequenceProgress progress)
+    private void Take(IReadOnlyList<SequenceProgress> news)
     {
-        if ((uint)progress.Choice >= (uint)transcript.Choices.Count)
-            return;
-        bool wasLive = IsLive(progress.Choice);
-        int tokens = transcript.Apply(progress);
-        if (tokens > 0)
-            telemetry.Tokens(progress, tokens);
-        if (tokens == 0 && (!wasLive || IsLive(progress.Choice)))
+        int tokens = 0;
+        bool progressed = false;
+        foreach (SequenceProgress progress in news)
+            progressed |= Take(progress, ref tokens);
+        if (!progressed)
             return;
         _waitingSince = time.GetTimestamp();
         _backoff = ShortestBackoff;
         _unknownFailures = 0;
         _full.Clear();
         Progressed(tokens);
+    }
+
+    private bool Take(SequenceProgress progress, ref int tokens)
+    {
+        if ((uint)progress.Choice >= (uint)transcript.Choices.Count)
+            return false;
+        bool wasLive = IsLive(progress.Choice);
+        int added = transcript.Apply(progress);
+        if (added > 0)
+            telemetry.Tokens(progress, added);
+        tokens += added;
+        return added > 0 || (wasLive && !IsLive(progress.Choice));
     }
 
     private bool IsLive(int choice) => transcript.Choices[choice].End == ChoiceEnd.None;

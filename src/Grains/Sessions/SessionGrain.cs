@@ -55,13 +55,16 @@ internal sealed class SessionGrain : Grain, ISessionGrain, ISessionControlGrain
     public async Task<SessionDescription> Describe(string owner, CancellationToken cancellationToken) =>
         (await FindAsync(owner)).Describe();
 
-    public async IAsyncEnumerable<SessionEvent> Attach(
-        string owner, long fromSequenceNumber, [EnumeratorCancellation] CancellationToken cancellationToken)
+    public IAsyncEnumerable<SessionEvent> Attach(string owner, long fromSequenceNumber, CancellationToken cancellationToken) =>
+        Follow(new FollowRequest(owner, fromSequenceNumber), cancellationToken);
+
+    public async IAsyncEnumerable<SessionEvent> Follow(FollowRequest request, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
-        if (fromSequenceNumber < 0)
-            throw RequestRules.Refuse("starting_after", $"starting_after must be at least -1, was {fromSequenceNumber - 1}");
-        ActiveSession session = await FindAsync(owner);
-        await foreach (SessionEvent next in session.ReadAsync(fromSequenceNumber, cancellationToken))
+        long from = request.FromSequenceNumber;
+        if (from < 0)
+            throw RequestRules.Refuse("starting_after", $"starting_after must be at least -1, was {from - 1}");
+        ActiveSession session = await FindAsync(request.Owner);
+        await foreach (SessionEvent next in session.ReadAsync(new SessionFollower(from, request.Inbox), cancellationToken))
             yield return next;
     }
 

@@ -1,6 +1,9 @@
 using System.Collections.Immutable;
 using System.Net;
+using System.Runtime.CompilerServices;
 using Cluster.Contracts;
+using Cluster.Grains.Delivery;
+using Cluster.Grains.Sessions;
 using Microsoft.Extensions.Options;
 using Orleans.Configuration;
 using Orleans.Runtime;
@@ -20,8 +23,18 @@ internal sealed class GrainSessionAccess(
         grains.GetGrain<ISessionGrain>(id).Describe(owner, cancellationToken);
 
     /// <inheritdoc/>
-    public IAsyncEnumerable<SessionEvent> Attach(string id, string owner, long fromSequenceNumber, CancellationToken cancellationToken) =>
-        grains.GetGrain<ISessionGrain>(id).Attach(owner, fromSequenceNumber, cancellationToken);
+    public async IAsyncEnumerable<SessionEvent> Attach(
+        string id, string owner, long fromSequenceNumber, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        var session = grains.GetGrain<ISessionControlGrain>(id);
+        var request = new FollowRequest(owner, fromSequenceNumber);
+        await foreach (IReadOnlyList<SessionEvent> events in GrainStream.ReadAsync<SessionEvent>(
+            inbox => session.Follow(request with { Inbox = inbox }, cancellationToken), cancellationToken))
+        {
+            foreach (SessionEvent next in events)
+                yield return next;
+        }
+    }
 
     /// <inheritdoc/>
     public Task<bool> Cancel(string id, string owner, CancellationToken cancellationToken) =>

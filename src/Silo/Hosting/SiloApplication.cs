@@ -30,6 +30,8 @@ internal static class SiloApplication
         builder.Configuration.AddConfiguration(configuration);
         AddLogging(builder.Logging, configuration);
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel => Listen(kestrel, options, identity.Host));
+        // A token's bytes leave on the thread that wrote them. Nothing of the gateway blocks, so no connection holds up another.
+        builder.WebHost.UseSockets(sockets => sockets.UnsafePreferInlineScheduling = true);
         builder.Services.AddRoutingCore();
         builder.Services.Configure<HostOptions>(host =>
         {
