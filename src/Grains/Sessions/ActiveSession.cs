@@ -12,6 +12,8 @@ namespace Cluster.Grains.Sessions;
 /// </summary>
 internal sealed class ActiveSession
 {
+    private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(1);
+
     private readonly SessionServices _services;
     private readonly SessionJournal _journal;
     private readonly SessionTranscript _transcript;
@@ -25,6 +27,7 @@ internal sealed class ActiveSession
     private readonly List<SessionFollower> _readers = [];
     private bool _closed;
     private bool _isAwaited;
+    private int _lastWords;
 
     /// <param name="services">What sessions use.</param>
     /// <param name="journal">The session's rows.</param>
@@ -49,7 +52,7 @@ internal sealed class ActiveSession
     public AcceptRecord Accepted => _transcript.Rules.Accepted;
 
     /// <summary>Readers are attached, or have not been told yet why the session ended.</summary>
-    public bool HasReaders => _readers.Count > 0;
+    public bool HasReaders => _readers.Count > 0 || _lastWords > 0;
 
     private bool IsRunning => !_run.IsCompleted && !_cancellation.IsCancellationRequested;
 
@@ -146,9 +149,19 @@ internal sealed class ActiveSession
         if (HasReaders)
             return;
         if (_closed)
-            Settled();
+            SettleAfterLastWordsAsync().Ignore();
         else
             SettleAsync().Ignore();
+    }
+
+    // A reader that got events and the failure together asks for the failure in a further call, which must find the activation.
+    private async Task SettleAfterLastWordsAsync()
+    {
+        _lastWords++;
+        await Task.Delay(LastWords, _services.Time);
+        _lastWords--;
+        if (!HasReaders)
+            Settled();
     }
 
     private async Task SettleAsync()
