@@ -71,6 +71,23 @@ internal sealed class ActiveGroup
             _signal.Writer.TryWrite(true);
     }
 
+    /// <summary>A choice is not wanted any more.</summary>
+    /// <returns>Its sequence, to be cancelled; null when it has ended or does not exist.</returns>
+    public ActiveSequence? Drop(int choice)
+    {
+        foreach (ActiveSequence sequence in Sequences)
+        {
+            if (sequence.Start.Choice != choice || sequence.End is not null || sequence.IsDropped)
+                continue;
+            sequence.IsDropped = true;
+            if (--_live == 0)
+                _signal.Writer.TryWrite(true);
+            return sequence;
+        }
+
+        return null;
+    }
+
     /// <summary>Ends the reader with an exception, after the news that is there.</summary>
     public void Fail(Exception failure)
     {

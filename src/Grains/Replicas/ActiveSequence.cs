@@ -41,6 +41,9 @@ internal sealed class ActiveSequence : Sequence
     /// <summary>Whether it is in its group's list of sequences with news.</summary>
     public bool IsMarked { get; set; }
 
+    /// <summary>Whether its session does not want more of it.</summary>
+    public bool IsDropped { get; set; }
+
     /// <summary>Steps that failed with it since its last token.</summary>
     public int Failures { get; set; }
 

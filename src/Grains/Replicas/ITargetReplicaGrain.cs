@@ -18,6 +18,14 @@ internal interface ITargetReplicaGrain : IGrainWithStringKey
     [Alias("Generate")]
     IAsyncEnumerable<SequenceProgress> Generate([Immutable] SequenceGroup group, CancellationToken cancellationToken);
 
+    /// <summary>
+    /// Ends one sequence of a session's group, for a reason that only the session sees (a stop string); its blocks are free
+    /// within one step, the others go on. No further news of it come. Nothing happens when there is no such sequence.
+    /// </summary>
+    [Alias("Drop")]
+    [Orleans.Concurrency.AlwaysInterleave]
+    Task Drop(string sessionId, int choice);
+
     /// <summary>Load now.</summary>
     [Alias("GetLoad")]
     [Orleans.Concurrency.AlwaysInterleave]

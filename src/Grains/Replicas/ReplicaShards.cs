@@ -6,9 +6,9 @@ namespace Cluster.Grains.Replicas;
 /// <summary>The shards of a replica in one epoch.</summary>
 internal sealed class ReplicaShards
 {
-    private readonly IShardGrain[] _shards;
+    private readonly Func<StepPlan, Task<StepResult>>[] _shards;
 
-    private ReplicaShards(ReplicaAssignment assignment, IShardGrain[] shards, ShardCapacity capacity)
+    private ReplicaShards(ReplicaAssignment assignment, Func<StepPlan, Task<StepResult>>[] shards, ShardCapacity capacity)
     {
         Assignment = assignment;
         Capacity = capacity;
@@ -22,7 +22,7 @@ internal sealed class ReplicaShards
     public ShardCapacity Capacity { get; }
 
     /// <summary>Asks the topology for shards and a new epoch, and opens it on every shard.</summary>
-    public static async Task<ReplicaShards> OpenAsync(IGrainFactory grains, string replicaKey)
+    public static async Task<ReplicaShards> OpenAsync(IGrainFactory grains, ShardHost host, string replicaKey)
     {
         ReplicaAssignment assignment = await grains.GetGrain<ITopologyControlGrain>(0).OpenReplica(replicaKey);
         var shards = new IShardGrain[assignment.ShardKeys.Length];
@@ -34,17 +34,21 @@ internal sealed class ReplicaShards
         }
 
         ShardCapacity[] capacities = await Task.WhenAll(openings);
-        return new ReplicaShards(assignment, shards, Smallest(assignment, capacities));
+        Func<StepPlan, Task<StepResult>>[] steps = [.. shards.Select((shard, rank) => StepOf(shard, host.Find(assignment.ShardKeys[rank])))];
+        return new ReplicaShards(assignment, steps, Smallest(assignment, capacities));
     }
+
+    // A shard of this silo has the step on its device when the call returns; a message would wait for its turn.
+    private static Func<StepPlan, Task<StepResult>> StepOf(IShardGrain shard, ShardRunner? local) => local is not null ? local.ExecuteAsync : shard.Execute;
 
     /// <summary>Runs a step on every shard; the one that holds the last layers answers.</summary>
     public async Task<StepResult> ExecuteAsync(StepPlan plan)
     {
         if (_shards.Length == 1)
-            return Check(plan, await _shards[0].Execute(plan));
+            return Check(plan, await _shards[0](plan));
         var runs = new List<Task<StepResult>>(_shards.Length);
-        foreach (IShardGrain shard in _shards)
-            runs.Add(shard.Execute(plan));
+        foreach (Func<StepPlan, Task<StepResult>> execute in _shards)
+            runs.Add(execute(plan));
         return await FirstOutputAsync(plan, runs);
     }
 

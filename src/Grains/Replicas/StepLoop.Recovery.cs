@@ -46,7 +46,7 @@ internal sealed partial class StepLoop
 
     private async Task OpenAsync()
     {
-        ReplicaShards shards = await ReplicaShards.OpenAsync(_grains, _replicaKey);
+        ReplicaShards shards = await ReplicaShards.OpenAsync(_grains, _host, _replicaKey);
         var scheduler = new Scheduler(OptionsFor(shards));
         List<Sequence> left = [];
         foreach (Sequence sequence in _scheduler?.Sequences() ?? [])

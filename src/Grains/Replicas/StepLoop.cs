@@ -16,6 +16,7 @@ internal sealed partial class StepLoop
 {
     private readonly string _replicaKey;
     private readonly IGrainFactory _grains;
+    private readonly ShardHost _host;
     private readonly ClusterOptions _options;
     private readonly ReplicaRecorder _recorder;
     private readonly LoadReporter _reporter;
@@ -23,6 +24,7 @@ internal sealed partial class StepLoop
     private readonly ILogger _logger;
     private readonly List<News> _news = [];
     private readonly List<ActiveGroup> _marked = [];
+    private readonly HashSet<ActiveGroup> _groups = [];
     private ReplicaShards? _shards;
     private Scheduler? _scheduler;
     private SchedulerStep? _stepInFlight;
@@ -30,12 +32,14 @@ internal sealed partial class StepLoop
     private bool _isRunning;
 
     /// <summary>A loop that has not opened its replica yet.</summary>
-    public StepLoop(string replicaKey, IGrainFactory grains, ClusterOptions options, ClusterMetrics metrics, TimeProvider time, ILogger logger)
+    public StepLoop(
+        string replicaKey, IGrainFactory grains, ShardHost host, ClusterOptions options, ClusterMetrics metrics, TimeProvider time, ILogger logger)
     {
         int slash = replicaKey.LastIndexOf('/');
         string model = replicaKey[..Math.Max(0, slash)];
         _replicaKey = replicaKey;
         _grains = grains;
+        _host = host;
         _options = options;
         _time = time;
         _logger = logger;
@@ -61,6 +65,7 @@ internal sealed partial class StepLoop
         }
 
         Admit(toSchedule);
+        _groups.Add(group);
         foreach (ActiveSequence sequence in group.Sequences)
         {
             if (sequence.End is not null)
@@ -72,8 +77,24 @@ internal sealed partial class StepLoop
         return group;
     }
 
-    /// <summary>Ends whatever of a group is still live; its blocks are free at once.</summary>
-    public void Cancel(ActiveGroup group)
+    /// <summary>The reader of a group is gone: whatever of it is still live ends, its blocks are free at once.</summary>
+    public void Leave(ActiveGroup group)
+    {
+        _groups.Remove(group);
+        Cancel(group);
+    }
+
+    /// <summary>Ends one sequence of a session; its blocks are free at once.</summary>
+    public void Drop(string sessionId, int choice)
+    {
+        foreach (ActiveGroup group in _groups)
+        {
+            if (group.Origin.SessionId == sessionId && group.Drop(choice) is { } dropped)
+                _scheduler?.Cancel(dropped);
+        }
+    }
+
+    private void Cancel(ActiveGroup group)
     {
         foreach (ActiveSequence sequence in group.Sequences)
             _scheduler?.Cancel(sequence);

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using Cluster.Contracts;
+using Cluster.Grains.Shards;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 using Orleans.Concurrency;
@@ -14,8 +15,9 @@ internal sealed class TargetReplicaGrain : Grain, ITargetReplicaGrain
     private readonly StepLoop _loop;
 
     /// <summary>Made by Orleans.</summary>
-    public TargetReplicaGrain(IOptions<ClusterOptions> options, ClusterMetrics metrics, TimeProvider time, ILogger<TargetReplicaGrain> logger) =>
-        _loop = new StepLoop(this.GetPrimaryKeyString(), GrainFactory, options.Value, metrics, time, logger);
+    public TargetReplicaGrain(
+        ShardHost host, IOptions<ClusterOptions> options, ClusterMetrics metrics, TimeProvider time, ILogger<TargetReplicaGrain> logger) =>
+        _loop = new StepLoop(this.GetPrimaryKeyString(), GrainFactory, host, options.Value, metrics, time, logger);
 
     /// <inheritdoc/>
     public async IAsyncEnumerable<SequenceProgress> Generate(SequenceGroup group, [EnumeratorCancellation] CancellationToken cancellationToken)
@@ -35,9 +37,16 @@ internal sealed class TargetReplicaGrain : Grain, ITargetReplicaGrain
         finally
         {
             if (active is not null)
-                _loop.Cancel(active);
+                _loop.Leave(active);
             activity?.Stop();
         }
+    }
+
+    /// <inheritdoc/>
+    public Task Drop(string sessionId, int choice)
+    {
+        _loop.Drop(sessionId, choice);
+        return Task.CompletedTask;
     }
 
     /// <inheritdoc/>

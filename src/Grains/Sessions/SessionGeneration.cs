@@ -21,12 +21,13 @@ internal sealed partial class SessionGeneration(
     ILogger logger)
 {
     // A choice that a stop string ended runs on in the replica; with fewer tokens left than this it is let run.
-    private const int SurplusWorthCancelling = 16;
+    private const int SurplusWorthDropping = 16;
     private const int MostUnknownFailures = 5;
     private static readonly TimeSpan ShortestBackoff = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan LongestBackoff = TimeSpan.FromMilliseconds(250);
 
     private readonly AcceptRecord _accepted = transcript.Rules.Accepted;
+    private readonly HashSet<int> _dropped = [];
     private readonly HashSet<string> _full = new(StringComparer.Ordinal);
     private long _waitingSince = time.GetTimestamp();
     private TimeSpan _backoff = ShortestBackoff;
@@ -63,14 +64,17 @@ internal sealed partial class SessionGeneration(
     {
         telemetry.Submitted(replica.Key);
         SequenceGroup group = Group();
+        ITargetReplicaGrain target = replicaOf(replica.Key);
+        _dropped.Clear();
         try
         {
             await foreach (IReadOnlyList<SequenceProgress> news in GrainStream.ReadAsync<SequenceProgress>(
-                inbox => replicaOf(replica.Key).Generate(group with { Inbox = inbox }, cancellationToken), cancellationToken))
+                inbox => target.Generate(group with { Inbox = inbox }, cancellationToken), cancellationToken))
             {
                 Take(news);
-                if (transcript.IsComplete || HasSurplus(group))
+                if (transcript.IsComplete)
                     return;
+                DropSurplus(target, news);
             }
         }
         catch (RequestRejectedException e) when (e.Reason == RejectionReason.Overloaded)
@@ -113,17 +117,19 @@ internal sealed partial class SessionGeneration(
 
     private bool IsLive(int choice) => transcript.Choices[choice].End == ChoiceEnd.None;
 
-    // The replica cannot drop one sequence of a group: the others are submitted again, which the prefix cache makes cheap.
-    private bool HasSurplus(SequenceGroup group)
+    // The replica does not know stop strings.
+    private void DropSurplus(ITargetReplicaGrain replica, IReadOnlyList<SequenceProgress> news)
     {
-        foreach (SequenceStart sequence in group.Sequences)
+        if (_accepted.Request.Stop.Strings.IsEmpty)
+            return;
+        foreach (SequenceProgress progress in news)
         {
-            ChoiceTranscript choice = transcript.Choices[sequence.Choice];
-            if (choice.End == ChoiceEnd.StopString && choice.MaxTokens - choice.Count >= SurplusWorthCancelling)
-                return true;
+            if ((uint)progress.Choice >= (uint)transcript.Choices.Count)
+                continue;
+            ChoiceTranscript choice = transcript.Choices[progress.Choice];
+            if (choice.End == ChoiceEnd.StopString && choice.MaxTokens - choice.Count >= SurplusWorthDropping && _dropped.Add(progress.Choice))
+                replica.Drop(_accepted.SessionId, progress.Choice).Ignore();
         }
-
-        return false;
     }
 
     private async Task WithoutReplicaAsync(CancellationToken cancellationToken)

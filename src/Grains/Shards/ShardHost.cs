@@ -4,29 +4,29 @@ using Cluster.Kernels.Execution;
 namespace Cluster.Grains.Shards;
 
 /// <summary>
-/// The engines loaded in this silo, by shard key. Device state lives here and not in grains: a shard grain is a facade
-/// that may be deactivated and made again without reloading weights.
+/// The shards loaded in this silo, by key. Device state lives here and not in grains: a shard grain is a facade that may be
+/// deactivated and made again without reloading weights, and a replica in this silo needs no grain call per step.
 /// </summary>
 internal sealed class ShardHost
 {
-    private readonly ConcurrentDictionary<string, IShardEngine> _engines = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, ShardRunner> _shards = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<string, long> _epochs = new(StringComparer.Ordinal);
 
     /// <summary>Keys of the loaded shards.</summary>
-    public IReadOnlyCollection<string> Keys => (IReadOnlyCollection<string>)_engines.Keys;
+    public IReadOnlyCollection<string> Keys => (IReadOnlyCollection<string>)_shards.Keys;
 
     /// <summary>Adds a loaded engine.</summary>
     public void Add(string shardKey, IShardEngine engine)
     {
-        if (!_engines.TryAdd(shardKey, engine))
+        if (!_shards.TryAdd(shardKey, new ShardRunner(shardKey, engine, this)))
             throw new InvalidOperationException($"Shard {shardKey} is already loaded.");
     }
 
-    /// <summary>The engine of a shard, or null while it is not loaded here.</summary>
-    public IShardEngine? Find(string shardKey) => _engines.GetValueOrDefault(shardKey);
+    /// <summary>A shard, or null while it is not loaded here.</summary>
+    public ShardRunner? Find(string shardKey) => _shards.GetValueOrDefault(shardKey);
 
     /// <summary>Removes an engine; the caller disposes it.</summary>
-    public IShardEngine? Remove(string shardKey) => _engines.TryRemove(shardKey, out IShardEngine? engine) ? engine : null;
+    public IShardEngine? Remove(string shardKey) => _shards.TryRemove(shardKey, out ShardRunner? shard) ? shard.Engine : null;
 
     /// <summary>Notes an epoch of a shard and returns the newest one that was ever noted. Outlives the shard's grain.</summary>
     public long Fence(string shardKey, long epoch) =>

@@ -10,6 +10,10 @@ internal sealed unsafe partial class CpuOps : IDeviceOps
 {
     private readonly CpuThreadPool _pool;
     private readonly CpuKernels _kernels;
+    // What a reader does with an element is at least a pass or two over the row: sharing pays earlier than for a multiply-add.
+    private const int HostWorkPerElement = 4;
+
+    private readonly HostWork _readers = new();
     private readonly CpuBatch _batch = new();
     private readonly NativeBlock _linearScratch;
     private readonly Scratch _attentionScratch = new();
@@ -122,11 +126,22 @@ internal sealed unsafe partial class CpuOps : IDeviceOps
 
     public ReadOnlySpan<float> ReadRow(DeviceBuffer buffer, int row) => Row(buffer, row);
 
+    public int ReaderThreads => _pool.Threads;
+
+    public void ReadRows(DeviceBuffer buffer, int rows, RowReader reader)
+    {
+        float* values = Matrix(buffer, rows, buffer.Columns);
+        int columns = buffer.Columns;
+        _readers.Run(_pool, rows, (long)rows * columns * HostWorkPerElement, (row, thread) =>
+            reader(row, new ReadOnlySpan<float>(values + ((long)row * columns), columns), thread));
+    }
+
     public void WriteRow(DeviceBuffer buffer, int row, ReadOnlySpan<float> values) => values.CopyTo(Row(buffer, row));
 
     public void Dispose()
     {
         _pool.Dispose();
+        _readers.Dispose();
         _batch.Dispose();
         _linearScratch.Dispose();
         _attentionScratch.Dispose();

@@ -69,6 +69,15 @@ public interface IDeviceOps : IDisposable
     /// <summary>One row as fp32 in host memory; valid until the next op.</summary>
     ReadOnlySpan<float> ReadRow(DeviceBuffer buffer, int row);
 
+    /// <summary>Host threads that <see cref="ReadRows"/> uses.</summary>
+    int ReaderThreads { get; }
+
+    /// <summary>
+    /// Hands rows [0, rows) to a reader as fp32 in host memory, each once, on up to <see cref="ReaderThreads"/> threads at
+    /// once and in no order; returns when all are read. A device whose rows come to the host one by one uses one thread.
+    /// </summary>
+    void ReadRows(DeviceBuffer buffer, int rows, RowReader reader);
+
     /// <summary>Overwrites one fp32 row from host memory.</summary>
     void WriteRow(DeviceBuffer buffer, int row, ReadOnlySpan<float> values);
 
@@ -102,6 +111,12 @@ public interface IDeviceOps : IDisposable
     /// <summary>output += Σ over the row's experts, by ascending expert id, of factor * down(silu(gate x) * up x).</summary>
     void ExpertMlp(int rows, DeviceBuffer input, ExpertWeights experts, ExpertRouting routing, DeviceBuffer output);
 }
+
+/// <summary>Reads a row; may not throw and may not call ops.</summary>
+/// <param name="row">Which row.</param>
+/// <param name="values">Its elements; valid during the call.</param>
+/// <param name="thread">Which of <see cref="IDeviceOps.ReaderThreads"/> reads it: no two calls at the same time have the same.</param>
+public delegate void RowReader(int row, ReadOnlySpan<float> values, int thread);
 
 /// <summary>What a linear op does with its output.</summary>
 public enum LinearMode

@@ -1,5 +1,4 @@
 using Cluster.Kernels.Models;
-using Cluster.Kernels.Sampling;
 
 namespace Cluster.Kernels.Execution;
 
@@ -10,7 +9,7 @@ public sealed class ShardEngine : IShardEngine
     private readonly SafetensorsReader _reader;
     private readonly DecoderModel _model;
     private readonly BatchValidator _validator;
-    private readonly Sampler _sampler;
+    private readonly RowSampling _sampling;
     private int _disposed;
 
     private ShardEngine(ShardSpec spec, DeviceThread device, SafetensorsReader reader, DecoderModel model, int blocks)
@@ -21,7 +20,7 @@ public sealed class ShardEngine : IShardEngine
         _reader = reader;
         _model = model;
         _validator = new BatchValidator(spec, model.Config.VocabularySize, blocks);
-        _sampler = new Sampler(model.Config.VocabularySize);
+        _sampling = new RowSampling(model.Config.VocabularySize);
     }
 
     /// <inheritdoc/>
@@ -113,8 +112,7 @@ public sealed class ShardEngine : IShardEngine
         {
             int count = Math.Min(tile, results.Length - start);
             _model.ComputeLogits(batch.LogitRows.AsSpan(start, count));
-            for (int i = 0; i < count; i++)
-                results[start + i] = _sampler.Choose(ops.ReadRow(_model.Workspace.Logits, i), batch.Logits[start + i]);
+            _sampling.Choose(ops, _model.Workspace.Logits, batch.Logits.AsMemory(start, count), results.AsMemory(start, count));
         }
         return new ForwardOutput(results);
     }

@@ -109,6 +109,14 @@ internal sealed partial class TorchOps(DeviceId id, Device device) : IDeviceOps
         return _row;
     }
 
+    public int ReaderThreads => 1;
+
+    public void ReadRows(DeviceBuffer buffer, int rows, RowReader reader)
+    {
+        for (int row = 0; row < rows; row++)
+            reader(row, ReadRow(buffer, row), 0);
+    }
+
     public void WriteRow(DeviceBuffer buffer, int row, ReadOnlySpan<float> values)
     {
         using DisposeScope scope = NewDisposeScope();

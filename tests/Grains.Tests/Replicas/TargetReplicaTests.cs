@@ -1,6 +1,9 @@
 using Cluster.Contracts;
+using Cluster.Grains.Delivery;
 using Cluster.Grains.Replicas;
 using Cluster.TestKit;
+using Microsoft.Extensions.DependencyInjection;
+using Orleans.Runtime;
 
 namespace Cluster.Grains.Tests.Replicas;
 
@@ -63,6 +66,83 @@ public sealed class TargetReplicaTests
         gate.Release(2);
         await WaitUntilAsync(async () => (await cluster.Replica().GetLoad()) is { Running: 0, KvUsage: 0 });
         Assert.InRange(cluster.Fake().Steps - steps, 0, 2);
+    }
+
+    [Fact]
+    public async Task Drop_EndsOneSequence_FreesItsBlocks_AndLeavesTheOthersAlone()
+    {
+        var gate = new StepGate();
+        await using ClusterFixture cluster = await new ClusterFixture { Engine = (_, _) => new FakeShardEngine { BeforeStep = gate.WaitAsync } }.StartAsync();
+        SequenceGroup group = Groups.Group("a", Groups.Start(Groups.Prompt(8), 40), Groups.Start(Groups.Prompt(8, 1), 30, 1), Groups.Start(Groups.Prompt(8, 2), 40, 2));
+        var answers = new Answer[3].Select(_ => new Answer()).ToArray();
+        await using IAsyncEnumerator<SequenceProgress> reader = cluster.Replica().Generate(group, default).GetAsyncEnumerator();
+        gate.Release(3);
+        Assert.True(await reader.MoveNextAsync());
+        answers[reader.Current.Choice].Add(reader.Current);
+        await cluster.Replica().Drop("a", 1);
+        await cluster.Replica().Drop("a", 1); // Nothing is left of it.
+        await cluster.Replica().Drop("other", 0);
+        await cluster.Replica().Drop("a", 7);
+        gate.Release(3);
+        await WaitUntilAsync(async () => (await cluster.Replica().GetLoad()).Running == 2);
+        gate.Release(100);
+        while (await reader.MoveNextAsync())
+            answers[reader.Current.Choice].Add(reader.Current);
+        Assert.Equal(await FakeReference.GenerateAsync(Groups.Prompt(8), 40), answers[0].Ids);
+        Assert.Equal(await FakeReference.GenerateAsync(Groups.Prompt(8, 2), 40), answers[2].Ids);
+        Assert.Null(answers[1].End);
+        Assert.InRange(answers[1].Ids.Length, 0, 6);
+        Assert.Equal((await FakeReference.GenerateAsync(Groups.Prompt(8, 1), 30))[..answers[1].Ids.Length], answers[1].Ids);
+        await WaitUntilAsync(async () => (await cluster.Replica().GetLoad()) is { Running: 0, KvUsage: 0 });
+    }
+
+    [Fact]
+    public async Task DroppingTheLastSequence_EndsTheStream()
+    {
+        var gate = new StepGate();
+        await using ClusterFixture cluster = await new ClusterFixture { Engine = (_, _) => new FakeShardEngine { BeforeStep = gate.WaitAsync } }.StartAsync();
+        await using IAsyncEnumerator<SequenceProgress> reader = cluster.Replica()
+            .Generate(Groups.Group("a", Groups.Start(Groups.Prompt(8), 100)), default).GetAsyncEnumerator();
+        gate.Release(1);
+        Assert.True(await reader.MoveNextAsync());
+        await cluster.Replica().Drop("a", 0);
+        gate.Release(3);
+        Assert.False(await reader.MoveNextAsync());
+    }
+
+    /// <summary>Tokens are the same whether the reader's silo is the replica's or another; the stream carries them only between silos.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Inbox_IsUsedInTheReplicasSiloOnly(bool isLocal)
+    {
+        await using ClusterFixture cluster = await new ClusterFixture { Silos = 2 }.StartAsync();
+        await cluster.Replica().GetLoad();
+        string home = (await cluster.Grains.GetGrain<IManagementGrain>(0).GetActivationAddress(cluster.Replica()))!.ToString();
+        int silo = Enumerable.Range(0, 2).Single(i => (cluster.Cluster.Silos[i].SiloAddress.ToString() == home) == isLocal);
+        ITargetReplicaGrain replica = cluster.ServicesOf(silo).GetRequiredService<IGrainFactory>().GetGrain<ITargetReplicaGrain>($"{ClusterFixture.Model}/0");
+        SequenceGroup group = Groups.Group("a", Groups.Start(Groups.Prompt(9), 20), Groups.Start(Groups.Prompt(9, 1), 12, 1));
+        var answers = new Answer[] { new(), new() };
+        int streamed = 0;
+        await foreach (IReadOnlyList<SequenceProgress> news in GrainStream.ReadAsync<SequenceProgress>(inbox => Counted(replica.Generate(group with { Inbox = inbox }, default)), default))
+        {
+            foreach (SequenceProgress progress in news)
+                answers[progress.Choice].Add(progress);
+        }
+
+        Assert.Equal(await FakeReference.GenerateAsync(Groups.Prompt(9), 20), answers[0].Ids);
+        Assert.Equal(await FakeReference.GenerateAsync(Groups.Prompt(9, 1), 12), answers[1].Ids);
+        Assert.All(answers, answer => Assert.Equal(SequenceEnd.Length, answer.End));
+        Assert.Equal(isLocal, streamed == 0);
+
+        async IAsyncEnumerable<SequenceProgress> Counted(IAsyncEnumerable<SequenceProgress> stream)
+        {
+            await foreach (SequenceProgress progress in stream)
+            {
+                streamed++;
+                yield return progress;
+            }
+        }
     }
 
     [Fact]

@@ -30,6 +30,22 @@ public sealed class SchedulerPropertyTests
         Assert.True(seen is { Preemptions: > 0, CachedTokens: > 0, Cancelled: > 0 }, $"The runs were too tame: {seen}.");
     }
 
+    /// <summary>Ten runs that are always the same and known to be wild, so that the invariants are never checked on tame ones only.</summary>
+    [Fact]
+    public void FixedRuns_PreemptHitTheCacheAndCancelOften()
+    {
+        (long Preemptions, long CachedTokens, int Cancelled) seen = default;
+        for (uint seed = 1; seed <= 10; seed++)
+        {
+            int blocks = 8 + (3 * (int)seed);
+            SchedulerOptions options = SchedulerDriver.Small(blocks, blockSize: 1 + ((int)seed % 5), budget: 12, sequences: 6, queue: 20);
+            (long Preemptions, long CachedTokens, int Cancelled) run = Run(new Scenario(options with { MaxStepsInFlight = 1 + ((int)seed % 3) }, seed));
+            seen = (seen.Preemptions + run.Preemptions, seen.CachedTokens + run.CachedTokens, seen.Cancelled + run.Cancelled);
+        }
+
+        Assert.True(seen is { Preemptions: > 100, CachedTokens: > 1000, Cancelled: > 100 }, $"The runs were too tame: {seen}.");
+    }
+
     private static (long Preemptions, long CachedTokens, int Cancelled) Run(Scenario scenario)
     {
         var driver = new SchedulerDriver(scenario.Options);

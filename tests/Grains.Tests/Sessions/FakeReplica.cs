@@ -41,6 +41,8 @@ internal sealed class FakeReplica : ITargetReplicaGrain
             while (next.Count > 0)
             {
                 await script.BeforeRoundAsync(cancellationToken);
+                foreach (int dropped in script.Dropped)
+                    next.Remove(dropped);
                 foreach (SequenceStart sequence in group.Sequences.Where(sequence => next.ContainsKey(sequence.Choice)))
                 {
                     SequenceProgress progress = Advance(group, sequence, next);
@@ -54,6 +56,12 @@ internal sealed class FakeReplica : ITargetReplicaGrain
         {
             script.Leave();
         }
+    }
+
+    public Task Drop(string sessionId, int choice)
+    {
+        Script(sessionId).Dropped.Enqueue(choice);
+        return Task.CompletedTask;
     }
 
     public Task<ReplicaLoad> GetLoad() => Task.FromResult(new ReplicaLoad { Ready = true });
@@ -115,6 +123,9 @@ internal sealed class ReplicaScript
 
     /// <summary>Calls so far.</summary>
     public ConcurrentBag<SequenceGroup> Groups { get; } = [];
+
+    /// <summary>Choices that the session dropped.</summary>
+    public ConcurrentQueue<int> Dropped { get; } = [];
 
     /// <summary>Called before each round with its number, counted over all calls: tests wait or throw here.</summary>
     public Func<int, CancellationToken, Task>? BeforeRound { get; set; }

@@ -187,4 +187,30 @@ public abstract partial class DeviceOpsConformance
                 stacked[i, j] = i < rows ? first[i, j] : second[i - rows, j];
         return stacked;
     }
+
+    [Theory]
+    [InlineData(1, 8)]
+    [InlineData(5, 40_000)]
+    [InlineData(33, 3000)]
+    public void ReadRows_HandsOutEveryRowOnce_OneAtATimePerThread(int rows, int columns)
+    {
+        (DeviceBuffer buffer, double[][] values) = Filled(rows, columns);
+        var seen = new float[rows][];
+        var busy = new int[Ops.ReaderThreads];
+        for (int repeat = 0; repeat < 20; repeat++)
+        {
+            Array.Clear(seen);
+            int clashes = 0;
+            Ops.ReadRows(buffer, rows, (row, elements, thread) =>
+            {
+                if (Interlocked.Increment(ref busy[thread]) != 1 || seen[row] is not null)
+                    Interlocked.Increment(ref clashes);
+                seen[row] = elements.ToArray();
+                Interlocked.Decrement(ref busy[thread]);
+            });
+            Assert.Equal(0, clashes);
+            for (int row = 0; row < rows; row++)
+                Assert.Equal(values[row].Select(value => (float)value), seen[row]);
+        }
+    }
 }
