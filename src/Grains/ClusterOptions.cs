@@ -84,6 +84,9 @@ internal sealed class ClusterOptions
     /// <summary>Seconds open connections have to end when the silo stops. Default 30.</summary>
     public int ShutdownTimeout { get; set; } = 30;
 
+    /// <summary>Seconds between the comments of a stream that waits for its first token; 0 = none. Default 15, sse-starlette's.</summary>
+    public int SsePingInterval { get; set; } = 15;
+
     /// <summary>Largest request body in bytes. Default 32 MiB.</summary>
     public long MaxRequestBodyBytes { get; set; } = 32L << 20;
 }

@@ -7,9 +7,13 @@ using Cluster.Kernels.Models;
 
 namespace Cluster.Grains;
 
-/// <summary>Reads what a silo must know of a checkpoint to serve it. Weights are not read, only their index.</summary>
+/// <summary>Reads what a silo must know of a checkpoint to serve it. Of the weights only their index and some samples are read.</summary>
 internal static class ServedModelReader
 {
+    // Every sample costs a page of the file: checkpoints with very many tensors (experts) are sampled by some of them.
+    private const int MostSampledTensors = 1024;
+    private const int SampleBytes = 64;
+
     /// <summary>Reads a checkpoint folder.</summary>
     /// <param name="folder">Folder with config.json and safetensors files.</param>
     /// <param name="name">Served name.</param>
@@ -59,19 +63,25 @@ internal static class ServedModelReader
         ? throw new CheckpointFormatException("config.json", "max-model-len", $"1..{context} (the model's context)", $"{length}")
         : asked ?? context;
 
-    // Names, types and shapes, in the order of the names: tells checkpoints apart without reading gigabytes.
+    // Names, types and shapes, in the order of the names, and a few bytes of the tensors: tells checkpoints apart, also those
+    // that differ in their weights only, without reading gigabytes.
     private static (string Fingerprint, long Parameters) Fingerprint(string folder)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         hash.AppendData(File.ReadAllBytes(Path.Combine(folder, "config.json")));
         long parameters = 0;
         using SafetensorsReader tensors = SafetensorsReader.Open(folder);
-        foreach (string name in tensors.Names.Order(StringComparer.Ordinal))
+        string[] names = [.. tensors.Names.Order(StringComparer.Ordinal)];
+        int stride = (names.Length + MostSampledTensors - 1) / MostSampledTensors;
+        for (int i = 0; i < names.Length; i++)
         {
+            string name = names[i];
             IReadOnlyList<long> shape = tensors.Shape(name);
             long elements = shape.Aggregate(1L, (product, size) => checked(product * size));
             parameters += elements;
             hash.AppendData(Encoding.UTF8.GetBytes($"\n{name}\n{tensors.TypeName(name)}\n{string.Join(',', shape)}"));
+            if (i % stride == 0)
+                hash.AppendData(tensors.Sample(name, SampleBytes));
         }
 
         return (Convert.ToHexStringLower(hash.GetHashAndReset()), parameters);

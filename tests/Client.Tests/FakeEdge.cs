@@ -1,3 +1,4 @@
+using Microsoft.AspNetCore.Connections.Features;
 using System.Collections.Concurrent;
 using System.Globalization;
 using System.Text.Json.Nodes;
@@ -179,7 +180,7 @@ internal sealed class FakeEdge : IAsyncDisposable
         for (int i = from; i < events.Count; i++)
         {
             if (i == HoldAfter)
-                await Task.Delay(Timeout.Infinite, context.RequestAborted).ContinueWith(_ => { }, TaskScheduler.Default);
+                await LeftAsync(context);
             if (fault is not null && i - from == fault.AfterEvents && await FailAsync(context, fault))
                 return;
             if (fault is { Kind: FaultKind.Gap } && i - from == fault.AfterEvents)
@@ -194,13 +195,11 @@ internal sealed class FakeEdge : IAsyncDisposable
         switch (fault.Kind)
         {
             case FaultKind.Cut:
-                await Task.Delay(20);
-                context.Abort();
+                await CutAsync(context);
                 return true;
             case FaultKind.ErrorEvent:
                 await WriteAsync(context, """{"error":{"message":"The replica failed.","type":"server_error","param":null,"code":null}}""");
-                await Task.Delay(20);
-                context.Abort();
+                await CutAsync(context);
                 return true;
             case FaultKind.DoneWithoutFinish:
                 await WriteAsync(context, "[DONE]");
@@ -210,6 +209,20 @@ internal sealed class FakeEdge : IAsyncDisposable
             default:
                 return false;
         }
+    }
+
+    // Ends the connection in the middle of the body, behind what was written: all of it arrives first. The client then leaves.
+    private static async Task CutAsync(HttpContext context)
+    {
+        await context.Features.GetRequiredFeature<IConnectionTransportFeature>().Transport.Output.CompleteAsync();
+        await LeftAsync(context);
+    }
+
+    private static async Task LeftAsync(HttpContext context)
+    {
+        var left = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using CancellationTokenRegistration registration = context.RequestAborted.Register(left.SetResult);
+        await left.Task;
     }
 
     private static async Task WriteAsync(HttpContext context, string data)

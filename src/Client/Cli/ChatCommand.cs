@@ -10,13 +10,13 @@ internal sealed class ChatCommand : Command
     private const string Commands = "/exit leaves, /system TEXT sets the system message, /clear starts anew, Ctrl+C stops an answer.";
     private readonly CliHost _host;
     private readonly ConnectionOptions _connection;
-    private readonly SamplingArguments _sampling = new(defaultMaxTokens: null);
+    private readonly GenerationArguments _generation = new(defaultMaxTokens: null);
     private readonly Option<string?> _system = new("--system") { Description = "System message." };
 
     public ChatCommand(CliHost host, ConnectionOptions connection) : base("chat", $"Holds a conversation. {Commands}")
     {
         (_host, _connection) = (host, connection);
-        _sampling.AddTo(this);
+        _generation.AddTo(this);
         Add(_system);
         SetAction(RunAsync);
     }
@@ -44,7 +44,7 @@ internal sealed class ChatCommand : Command
                 continue;
             using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
             Volatile.Write(ref answering, stop);
-            exitCode = await AnswerAsync(client, conversation, _sampling.Read(parsed), line, stop.Token);
+            exitCode = await AnswerAsync(client, conversation, _generation.Read(parsed), line, stop.Token);
             Volatile.Write(ref answering, null);
             if (exitCode != 0 && !_host.IsInputTerminal)
                 break;

@@ -11,7 +11,7 @@ internal sealed class GenerateCommand : Command
     private const int DefaultMaxTokens = 256;
     private readonly CliHost _host;
     private readonly ConnectionOptions _connection;
-    private readonly SamplingArguments _sampling = new(DefaultMaxTokens);
+    private readonly GenerationArguments _generation = new(DefaultMaxTokens);
     private readonly Argument<string?> _prompt = new("prompt") { Description = "What to continue; '-' or nothing: standard input.", Arity = ArgumentArity.ZeroOrOne };
     private readonly Option<bool> _chat = new("--chat") { Description = "Ask as a user, through the model's chat template." };
     private readonly Option<string?> _system = new("--system") { Description = "System message; implies --chat." };
@@ -25,7 +25,7 @@ internal sealed class GenerateCommand : Command
     {
         (_host, _connection) = (host, connection);
         Add(_prompt);
-        _sampling.AddTo(this);
+        _generation.AddTo(this);
         foreach (Option option in new Option[] { _chat, _system, _tokenIds, _choices, _json, _resume, _after })
             Add(option);
         SetAction(RunAsync);
@@ -75,7 +75,7 @@ internal sealed class GenerateCommand : Command
 
     private async Task<GenerationRequest> ReadRequestAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
-        GenerationRequest request = _sampling.Read(parsed) with { Choices = parsed.GetValue(_choices) };
+        GenerationRequest request = _generation.Read(parsed) with { Choices = parsed.GetValue(_choices) };
         if (parsed.GetValue(_tokenIds) is { } ids)
             return request with { Prompts = [new Prompt { TokenIds = [.. ids.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries).Select(ParseId)] }] };
         string? prompt = parsed.GetValue(_prompt);

@@ -92,7 +92,8 @@ internal static class HttpRequestWriter
         }
     }
 
-    private static void WriteSampling(Utf8JsonWriter json, SamplingOptions sampling)
+    /// <summary>Writes the members that say how tokens are drawn.</summary>
+    public static void WriteSampling(Utf8JsonWriter json, SamplingOptions sampling)
     {
         WriteNumber(json, "temperature", sampling.Temperature);
         WriteNumber(json, "top_p", sampling.TopP);

@@ -25,6 +25,7 @@ internal sealed class SessionGrain : Grain, ISessionGrain, ISessionControlGrain
     private AcceptRecord? _accepted;
     private byte[]? _progress;
     private ActiveSession? _session;
+    private ActiveSession? _leaving;
     private long _idleSince;
     private bool _cancelled;
 
@@ -167,8 +168,6 @@ internal sealed class SessionGrain : Grain, ISessionGrain, ISessionControlGrain
         await KnownAsync();
         if (_accepted?.Request.Owner == owner)
             return _cancelled ? throw Cancelled() : await ActivatedAsync();
-        if (_accepted is null && _cancelled)
-            throw Cancelled();
         DeactivateIfAbsent();
         throw NotFound();
     }
@@ -250,16 +249,18 @@ internal sealed class SessionGrain : Grain, ISessionGrain, ISessionControlGrain
         await StoredAsync(_journal.RemoveAsync());
         Index.Remove(_id).Ignore();
         // An activation that goes takes its readers' last words with it: the last reader that leaves lets it go.
+        _leaving = _session;
         if (_session is not { HasReaders: true })
             DeactivateOnIdle();
         _accepted = null;
         _session = null;
         _activating = null;
+        _cancelled = false;
     }
 
     private void DeactivateIfAbsent()
     {
-        if (_accepted is null && _changing.IsCompleted)
+        if (_accepted is null && _changing.IsCompleted && _leaving is not { HasReaders: true })
             DeactivateOnIdle();
     }
 

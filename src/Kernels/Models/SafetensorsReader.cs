@@ -53,6 +53,16 @@ public sealed class SafetensorsReader : IDisposable
     /// <summary>Element type of a tensor as the file spells it, such as <c>BF16</c>.</summary>
     public string TypeName(string name) => Find(name).Entry.DType;
 
+    /// <summary>Up to <paramref name="bytes"/> bytes from the middle of a tensor: enough to tell it from other weights of its shape.</summary>
+    /// <exception cref="CheckpointFormatException">It is missing.</exception>
+    public unsafe ReadOnlySpan<byte> Sample(string name, int bytes)
+    {
+        (SafetensorsFile file, TensorEntry entry) = Find(name);
+        long length = entry.End - entry.Begin;
+        int count = (int)Math.Min(bytes, length);
+        return new ReadOnlySpan<byte>((byte*)file.Address(entry) + ((length - count) / 2), count);
+    }
+
     /// <summary>A matrix of exactly [rows, columns].</summary>
     /// <exception cref="CheckpointFormatException">It is missing or of another shape or of a type that is not served.</exception>
     public HostTensor Matrix(string name, int rows, int columns) => View(name, rows, columns, [rows, columns]);

@@ -29,6 +29,7 @@ internal static class SettingTable
         Http.Integer("port", "HTTP port; 0 takes a free one.", "8000", 0, 65535, o => o.Port, (o, v) => o.Port = (int)v),
         Http.List("api-key", "KEY", "Key that may use the API (repeatable).", "open", o => o.ApiKey),
         Http.Bytes("max-request-body-bytes", "Largest request body.", "32MiB", 1 << 10, 1L << 31, o => o.MaxRequestBodyBytes, (o, v) => o.MaxRequestBodyBytes = v),
+        Http.Integer("sse-ping-interval", "Seconds between the comments of a stream that waits for its first token; 0 = none.", "15", 0, 3600, o => o.SsePingInterval, (o, v) => o.SsePingInterval = (int)v),
         Http.Integer("shutdown-timeout", "Seconds running streams have to end when the silo stops.", "30", 0, 3600, o => o.ShutdownTimeout, (o, v) => o.ShutdownTimeout = (int)v),
     ];
 

@@ -109,7 +109,7 @@ internal sealed class ModelHost(
             if (before.Shard.Key == after.Shard.Key)
                 continue;
             shards.Remove(before.Shard.Key);
-            shards.Add(after.Shard.Key, after.Engine);
+            shards.Add(after.Shard.Key, after.Engine); // The device is part of the key: no two of them are ever equal.
         }
         Models = chosen;
     }
@@ -117,7 +117,7 @@ internal sealed class ModelHost(
     private async Task<bool> Announce(ITopologyControlGrain topology)
     {
         var silo = new SiloDescription(identity.Name, [.. PreparedModel.DevicesOf(options).Select(device => device.Device.ToString())], addresses.HttpUrl);
-        await topology.Join(new SiloRegistration(silo, [.. Models.Select(model => model.Description)], [.. Models.Select(model => model.Shard)]));
+        await topology.Join(new SiloRegistration(silo, [.. Models.Select(model => model.Description).DistinctBy(model => model.Name)], [.. Models.Select(model => model.Shard)]));
         return true;
     }
 }

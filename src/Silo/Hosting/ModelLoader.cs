@@ -14,14 +14,14 @@ internal sealed class ModelLoader(
     /// <exception cref="StartFailedException">Names the model, its folder and what is wrong.</exception>
     public async Task<ImmutableArray<LoadedModel>> LoadAsync(CancellationToken cancellationToken)
     {
-        foreach (PreparedModel model in models)
+        foreach (PreparedModel model in models.DistinctBy(model => model.Name))
             catalog.Add(model.Served);
         var loaded = ImmutableArray.CreateBuilder<LoadedModel>();
         foreach (PreparedModel model in models)
         {
             try
             {
-                loaded.Add(await LoadAsync(model, cancellationToken));
+                loaded.Add(await LoadAsync(model, loaded.Count(other => other.Description.Name == model.Name), cancellationToken));
             }
             catch (Exception exception) when (exception is not OperationCanceledException)
             {
@@ -31,7 +31,7 @@ internal sealed class ModelLoader(
         return loaded.ToImmutable();
     }
 
-    private async Task<LoadedModel> LoadAsync(PreparedModel model, CancellationToken cancellationToken)
+    private async Task<LoadedModel> LoadAsync(PreparedModel model, int replica, CancellationToken cancellationToken)
     {
         DeviceThread thread = await devices.Open(model.Device);
         var spec = new ShardSpec
@@ -49,7 +49,7 @@ internal sealed class ModelLoader(
         };
         var engine = new WatchedEngine(await ShardEngine.LoadAsync(spec, thread, cancellationToken), time);
         string device = model.Device.Device.ToString();
-        var key = new ShardKey(identity.Name, device, model.Name, Replica: 0, Rank: 0);
+        var key = new ShardKey(identity.Name, device, model.Name, replica, Rank: 0);
         shards.Add(key.ToString(), engine);
         var shard = new ShardDescription(key.ToString(), identity.Name, device, key.Rank);
         return new LoadedModel(model.Served.Description, shard, engine, model.Budget, model.Served.ChatTemplate is not null);

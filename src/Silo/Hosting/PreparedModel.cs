@@ -18,14 +18,19 @@ namespace Cluster.Silo.Hosting;
 /// <param name="Served">Tokenizer, template, limits.</param>
 internal sealed record PreparedModel(string Name, string Folder, DeviceSetting Device, DType KvType, KvBudget Budget, ServedModel Served)
 {
-    /// <summary>Reads every declared model; the i-th goes to the i-th device, going round.</summary>
+    /// <summary>
+    /// Reads every declared model. Every model gets a device and every device a model, both going round: with more devices
+    /// than models, a model appears once per device, which makes it several replicas.
+    /// </summary>
     /// <exception cref="StartFailedException">Names the model, its folder and what is wrong.</exception>
     public static ImmutableArray<PreparedModel> ReadAll(ClusterOptions options, TimeProvider time)
     {
         List<(string Name, string Folder)> declared = Declared(options);
         IReadOnlyList<DeviceSetting> devices = DevicesOf(options);
         long freeBytes = FreeMemory.Bytes();
-        return [.. declared.Select((model, i) => Read(model.Name, model.Folder, devices[i % devices.Count], freeBytes / declared.Count, options, time))];
+        int shards = Math.Max(declared.Count, devices.Count);
+        PreparedModel[] models = [.. declared.Select((model, i) => Read(model.Name, model.Folder, devices[i % devices.Count], freeBytes / shards, options, time))];
+        return [.. Enumerable.Range(0, shards).Select(i => models[i % models.Length] with { Device = devices[i % devices.Count] })];
     }
 
     /// <summary>The devices with their threads: those without a number share the processors.</summary>

@@ -67,13 +67,16 @@ internal static class SiloApplication
         kestrel.Listen(host, options.Port);
     }
 
+    private static GatewaySettings Limits(ClusterOptions options) =>
+        new(options.MaxRequestBodyBytes, TimeSpan.FromSeconds(options.ModelWait), TimeSpan.FromSeconds(options.SsePingInterval));
+
     private static void AddServices(
         IServiceCollection services, ClusterOptions options, Task<ImmutableArray<PreparedModel>> models, SiloIdentity identity)
     {
         services.AddSingleton(TimeProvider.System);
         services.AddSingleton(options);
         services.AddSingleton(identity);
-        services.AddGateway(new GatewaySettings(options.MaxRequestBodyBytes, TimeSpan.FromSeconds(options.ModelWait)), options.ApiKey);
+        services.AddGateway(Limits(options), options.ApiKey);
         services.AddSingleton<ISessionAccess, GrainSessionAccess>();
         services.AddSingleton<IReadiness, SiloReadiness>();
         services.AddSingleton<IConstantMetrics, CacheConfigMetrics>();

@@ -11,15 +11,19 @@ internal static class StartSummary
     public static void Print(TextWriter output, SiloIdentity identity, string url, ImmutableArray<LoadedModel> models)
     {
         output.WriteLine($"Cluster {ProductVersion.Text}, silo {identity.Name}, data in {identity.DataFolder}");
-        foreach (LoadedModel model in models)
+        foreach (IGrouping<string, LoadedModel> replicas in models.GroupBy(model => model.Description.Name))
         {
+            LoadedModel model = replicas.First();
             output.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
                 $"  {model.Description.Name}: {model.Description.Architecture}, {Millions(model.Description.Parameters)}, context {model.Description.MaxModelLength}"
                 + $"{(model.Description.HasTokenizer ? "" : ", token ids only")}"));
-            output.WriteLine(string.Create(
-                CultureInfo.InvariantCulture,
-                $"    on {model.Shard.Device}, KV cache {model.Budget.Tokens} tokens ({ByteSize.Format(model.Budget.Bytes)})"));
+            foreach (LoadedModel replica in replicas)
+            {
+                output.WriteLine(string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"    on {replica.Shard.Device}, KV cache {replica.Budget.Tokens} tokens ({ByteSize.Format(replica.Budget.Bytes)})"));
+            }
         }
         output.WriteLine($"Listening on {url}");
         if (models.FirstOrDefault() is { } first)

@@ -111,8 +111,7 @@ public sealed class CommandTests : IAsyncLifetime
         for (int answer = 1; answer <= 2; answer++)
         {
             int expected = answer;
-            while (_host.Out.Split("c0t1 ").Length - 1 < expected)
-                await Task.Delay(5, TestContext.Current.CancellationToken);
+            await _host.WaitForOutAsync(text => text.Split("c0t1 ").Length - 1 >= expected, TestContext.Current.CancellationToken);
             _host.Interrupt();
         }
         Assert.Equal(0, await chatting);

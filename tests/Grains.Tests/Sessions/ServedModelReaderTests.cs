@@ -35,6 +35,22 @@ public sealed class ServedModelReaderTests : IDisposable
     }
 
     [Fact]
+    public void Fingerprint_TellsWeightsOfTheSameShapesApart()
+    {
+        string folder = Copy("llama"), file = Path.Combine(folder, "model.safetensors");
+        string first = Read(folder).Description.Fingerprint;
+        byte[] bytes = File.ReadAllBytes(file);
+        int data = 8 + (int)BitConverter.ToInt64(bytes, 0);
+        for (int i = data; i < bytes.Length; i++)
+            bytes[i] ^= 1;
+        File.WriteAllBytes(file, bytes);
+        string other = Read(folder).Description.Fingerprint;
+        Assert.NotEqual(first, other);
+        File.SetLastWriteTimeUtc(file, DateTime.UnixEpoch);
+        Assert.Equal(other, Read(folder).Description.Fingerprint);
+    }
+
+    [Fact]
     public void GenerationConfig_GivesDefaultsAndEndTokens()
     {
         string folder = Copy("llama", """{"temperature":0.6,"top_k":400,"top_p":0.95,"min_p":0.1,"repetition_penalty":1.2,"eos_token_id":[2,7],"do_sample":true}""");

@@ -40,7 +40,7 @@ internal sealed class GatewayFixture : IAsyncDisposable
     public T Get<T>()
         where T : notnull => _application.Services.GetRequiredService<T>();
 
-    public static async Task<GatewayFixture> StartAsync(string[]? keys = null, long maxBody = 1 << 20, bool serving = true, double modelWait = 5)
+    public static async Task<GatewayFixture> StartAsync(string[]? keys = null, long maxBody = 1 << 20, bool serving = true, double modelWait = 5, double pingInterval = 15)
     {
         var sessions = new ScriptedSessions();
         var log = new LogLines();
@@ -58,7 +58,7 @@ internal sealed class GatewayFixture : IAsyncDisposable
         builder.Services.AddSingleton<FixedReadiness>(provider => (FixedReadiness)provider.GetRequiredService<IReadiness>());
         builder.Services.AddSingleton<ClusterMetrics>();
         builder.Services.AddSingleton(Catalog());
-        builder.Services.AddGateway(new GatewaySettings(maxBody, TimeSpan.FromSeconds(modelWait)), keys ?? []);
+        builder.Services.AddGateway(new GatewaySettings(maxBody, TimeSpan.FromSeconds(modelWait), TimeSpan.FromSeconds(pingInterval)), keys ?? []);
         WebApplication application = builder.Build();
         application.MapGateway();
         if (serving)

@@ -34,6 +34,47 @@ public sealed class StreamTests
     }
 
     [Fact]
+    public async Task AStreamThatWaitsForItsFirstEventSaysThatItIsAlive()
+    {
+        await using GatewayFixture gateway = await GatewayFixture.StartAsync(pingInterval: 0.01);
+        var release = new TaskCompletionSource();
+        gateway.Sessions.Before = (_, cancellation) => release.Task.WaitAsync(cancellation);
+        using var request = new HttpRequestMessage(HttpMethod.Post, "/v1/completions") { Content = new StringContent(Completion, System.Text.Encoding.UTF8, "application/json") };
+        using HttpResponseMessage response = await gateway.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+        Assert.Equal("text/event-stream", response.Content.Headers.ContentType!.MediaType);
+        using var reader = new StreamReader(await response.Content.ReadAsStreamAsync());
+        for (int ping = 0; ping < 3; ping++)
+        {
+            Assert.Equal(": ping", await reader.ReadLineAsync());
+            Assert.Equal("", await reader.ReadLineAsync());
+        }
+        release.SetResult();
+        string[] lines = [.. (await reader.ReadToEndAsync()).Split("\n\n", StringSplitOptions.RemoveEmptyEntries).SkipWhile(line => line == ": ping")];
+        Assert.Equal(5, lines.Length);
+        Assert.All(lines, line => Assert.StartsWith("data: ", line, StringComparison.Ordinal));
+        Assert.Equal("data: [DONE]", lines[^1]);
+    }
+
+    [Fact]
+    public async Task AStreamThatFailsAfterPingsEndsWithAnErrorEventAndACut()
+    {
+        await using GatewayFixture gateway = await GatewayFixture.StartAsync(pingInterval: 0.01);
+        var release = new TaskCompletionSource();
+        gateway.Sessions.Before = (_, cancellation) => release.Task.WaitAsync(cancellation);
+        using var request = new HttpRequestMessage(HttpMethod.Post, "/v1/completions") { Content = new StringContent(Completion, System.Text.Encoding.UTF8, "application/json") };
+        using HttpResponseMessage response = await gateway.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+        Assert.Equal(HttpStatusCode.OK, response.StatusCode);
+        using var reader = new StreamReader(await response.Content.ReadAsStreamAsync());
+        Assert.Equal(": ping", await reader.ReadLineAsync());
+        release.SetException(new RequestRejectedException(RejectionReason.Overloaded, "All queues are full.", retryAfterSeconds: 1));
+        string? line = "";
+        while (line is not null && !line.StartsWith("data: ", StringComparison.Ordinal))
+            line = await reader.ReadLineAsync();
+        Assert.Contains("All queues are full.", line, StringComparison.Ordinal);
+        await Assert.ThrowsAnyAsync<IOException>(async () => Assert.DoesNotContain("[DONE]", await reader.ReadToEndAsync(), StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task ChatDeltasCarryTheRoleOncePerChoice()
     {
         await using GatewayFixture gateway = await GatewayFixture.StartAsync();

@@ -23,6 +23,23 @@ public sealed class ReplicaNumberingTests
         Assert.Equal(new ShardKey(silo, "cpu:0", "org/m", expected, 0).ToString(), chosen.Single().Shard.Key);
     }
 
+    [Theory]
+    [InlineData("", "b", 0, 1)]
+    [InlineData("a/0 a/1", "b", 2, 3)]
+    [InlineData("a/1", "b", 0, 2)]
+    [InlineData("b/0 b/1", "b", 0, 1)]
+    [InlineData("a/0 b/0 b/1", "b", 2, 1)]
+    [InlineData("a/1 b/0 b/1", "b", 0, 2)]
+    public void ReplicasOfOneSiloHaveNumbersOfTheirOwn(string claims, string silo, int first, int second)
+    {
+        // The topology's shards of this silo lie on the device whose number is the replica's.
+        ClusterTopology topology = Topology(claims, number => $"cpu:{number}");
+        ImmutableArray<LoadedModel> chosen = ReplicaNumbering.Choose(topology, silo, [Model(silo), Model(silo, "cpu:1", 1)]);
+        Assert.Equal(
+            [new ShardKey(silo, "cpu:0", "org/m", first, 0).ToString(), new ShardKey(silo, "cpu:1", "org/m", second, 0).ToString()],
+            chosen.Select(model => model.Shard.Key));
+    }
+
     [Fact]
     public void OtherModelsDoNotCount()
     {
@@ -31,14 +48,14 @@ public sealed class ReplicaNumberingTests
         Assert.Equal(Model("b").Shard, ReplicaNumbering.Choose(topology, "b", [Model("b")]).Single().Shard);
     }
 
-    private static LoadedModel Model(string silo) => new(
+    private static LoadedModel Model(string silo, string device = "cpu:0", int replica = 0) => new(
         new ModelDescription { Name = "org/m", Path = "/m", Fingerprint = "f", MaxModelLength = 1, Architecture = "llama" },
-        new ShardDescription(new ShardKey(silo, "cpu:0", "org/m", 0, 0).ToString(), silo, "cpu:0", 0),
+        new ShardDescription(new ShardKey(silo, device, "org/m", replica, 0).ToString(), silo, device, 0),
         null!,
         new KvBudget(1, 1, 1),
         HasChatTemplate: false);
 
-    private static ClusterTopology Topology(string claims) => new(
+    private static ClusterTopology Topology(string claims, Func<int, string>? device = null) => new(
         1,
         [],
         [],
@@ -51,7 +68,7 @@ public sealed class ReplicaNumberingTests
                     Key = $"org/m/{claim.Key}",
                     Model = "org/m",
                     Epoch = 1,
-                    Shards = [.. claim.Select(c => new ShardDescription(new ShardKey(c.Silo, "cpu:0", "org/m", c.Number, 0).ToString(), c.Silo, "cpu:0", 0))],
+                    Shards = [.. claim.Select(c => new ShardDescription(new ShardKey(c.Silo, device?.Invoke(c.Number) ?? "cpu:0", "org/m", c.Number, 0).ToString(), c.Silo, device?.Invoke(c.Number) ?? "cpu:0", 0))],
                 }),
         ]);
 }

@@ -1,3 +1,5 @@
+using Cluster.Contracts;
+
 namespace Cluster.Cli.Bench;
 
 /// <summary>What <c>bench serve</c> does; defaults are vLLM's where it has one.</summary>
@@ -27,8 +29,8 @@ internal sealed record BenchOptions
     /// <summary>Tokens to generate per request.</summary>
     public int OutputLength { get; init; } = 128;
 
-    /// <summary>Temperature sent. Default 0, so that runs compare.</summary>
-    public double Temperature { get; init; }
+    /// <summary>How tokens are drawn. Default greedy, so that runs compare.</summary>
+    public SamplingOptions Sampling { get; init; } = new() { Temperature = 0 };
 
     /// <summary>Go on after the end-of-sequence token, so that every answer has its full length.</summary>
     public bool IgnoreEos { get; init; }

@@ -12,7 +12,7 @@ internal sealed class BenchServeCommand : Command
 {
     private readonly CliHost _host;
     private readonly ConnectionOptions _connection;
-    private readonly Option<string> _model = new("--model", "-m") { Description = "Served model name; default: the only one there is.", DefaultValueFactory = _ => "" };
+    private readonly SamplingArguments _sampling = new(defaultTemperature: 0);
     private readonly Option<string> _endpoint = new("--endpoint") { Description = "Route, such as /v1/chat/completions.", DefaultValueFactory = _ => "/v1/completions" };
     private readonly Option<int> _count = new("--num-prompts") { Description = "Requests to send.", DefaultValueFactory = _ => 1000 };
     private readonly Option<double> _rate = Number("--request-rate", "Requests per second; inf = all at once.", double.PositiveInfinity);
@@ -26,9 +26,7 @@ internal sealed class BenchServeCommand : Command
     private readonly Option<int> _vocabulary = new("--vocab-size") { Description = "Random token ids are below this.", DefaultValueFactory = _ => 1000 };
     private readonly Option<FileInfo?> _dataset = new("--dataset", "--dataset-path") { Description = "JSON lines with turns, question, prompt, instruction or messages, instead of random prompts." };
     private readonly Option<string[]> _goodput = new("--goodput") { Description = "Limits in ms a good request keeps: ttft:200,tpot:50,e2el:5000.", AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => [] };
-    private readonly Option<double> _temperature = Number("--temperature", "Temperature sent.", 0);
     private readonly Option<int> _seed = new("--seed") { Description = "Seed of prompts and arrivals.", DefaultValueFactory = _ => 0 };
-    private readonly Option<bool> _ignoreEos = new("--ignore-eos") { Description = "Every answer gets its full length." };
     private readonly Option<int> _warmups = new("--num-warmups") { Description = "Requests before the measurement.", DefaultValueFactory = _ => 1 };
     private readonly Option<FileInfo?> _save = new("--save-result", "--result-filename") { Description = "File for the result as JSON." };
     private readonly Option<bool> _detailed = new("--save-detailed") { Description = "Add every request's values to the JSON." };
@@ -38,7 +36,8 @@ internal sealed class BenchServeCommand : Command
     {
         (_host, _connection) = (host, connection);
         _randomPrompt.AcceptOnlyFromAmong("token-ids", "words");
-        foreach (Option option in new Option[] { _model, _endpoint, _count, _rate, _burstiness, _concurrency, _inputLength, _outputLength, _prefixLength, _rangeRatio, _randomPrompt, _vocabulary, _dataset, _goodput, _temperature, _seed, _ignoreEos, _warmups, _save, _detailed, _json })
+        _sampling.AddTo(this);
+        foreach (Option option in new Option[] { _endpoint, _count, _rate, _burstiness, _concurrency, _inputLength, _outputLength, _prefixLength, _rangeRatio, _randomPrompt, _vocabulary, _dataset, _goodput, _seed, _warmups, _save, _detailed, _json })
             Add(option);
         AtLeast(_count, 1);
         AtLeast(_inputLength, 1);
@@ -78,15 +77,15 @@ internal sealed class BenchServeCommand : Command
     private BenchOptions ReadOptions(ParseResult parsed) => new()
     {
         Endpoint = parsed.GetValue(_endpoint)!,
-        Model = parsed.GetValue(_model)!,
+        Model = _sampling.Model(parsed),
         PromptCount = parsed.GetValue(_count),
         RequestRate = parsed.GetValue(_rate),
         Burstiness = parsed.GetValue(_burstiness),
         MaxConcurrency = parsed.GetValue(_concurrency),
         Warmups = parsed.GetValue(_warmups),
         OutputLength = parsed.GetValue(_outputLength),
-        Temperature = parsed.GetValue(_temperature),
-        IgnoreEos = parsed.GetValue(_ignoreEos),
+        Sampling = _sampling.Sampling(parsed),
+        IgnoreEos = _sampling.IgnoreEos(parsed),
         Seed = parsed.GetValue(_seed),
         Goodput = GoodputTarget.Parse(parsed.GetValue(_goodput)!),
     };

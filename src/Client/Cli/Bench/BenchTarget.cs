@@ -21,7 +21,7 @@ internal sealed class BenchTarget(HttpClient http, BenchOptions options, TimePro
             json.WriteString("model", options.Model);
             WritePrompt(json, prompt);
             json.WriteNumber(options.IsChat ? "max_completion_tokens" : "max_tokens", options.OutputLength);
-            json.WriteNumber("temperature", options.Temperature);
+            HttpRequestWriter.WriteSampling(json, options.Sampling);
             if (options.IgnoreEos)
                 json.WriteBoolean("ignore_eos", true);
             json.WriteBoolean("return_token_ids", true);

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.IO.Pipelines;
 using Cluster.Contracts;
 using Cluster.Silo.Gateway.Protocol;
@@ -5,10 +6,12 @@ using Cluster.Silo.Gateway.Protocol;
 namespace Cluster.Silo.Gateway.Endpoints;
 
 /// <summary>
-/// Answers with server-sent events. The headers leave with the first event, so that overload is a real 503; a stream that
-/// fails later ends with an error event and a cut connection, never with a clean end (invariant 2).
+/// Answers with server-sent events. The headers leave with the first event, so that overload is a real 503, or with the first
+/// ping of a stream that waits long; a stream that fails later ends with an error event and a cut connection, never with a
+/// clean end (invariant 2).
 /// </summary>
-internal sealed class StreamAnswer(ISessionAccess access, RetryPolicy retry, TimeProvider time, ILogger<StreamAnswer> logger)
+internal sealed class StreamAnswer(
+    ISessionAccess access, RetryPolicy retry, GatewaySettings settings, TimeProvider time, ILogger<StreamAnswer> logger)
 {
     // Many ready events share a flush, up to this many bytes.
     private const long FlushBytes = 16 << 10;
@@ -26,7 +29,7 @@ internal sealed class StreamAnswer(ISessionAccess access, RetryPolicy retry, Tim
         IAsyncEnumerator<SessionEvent> events = new SessionReader(access, retry).Read(session.Id, owner, 0, ended.Token).GetAsyncEnumerator(ended.Token);
         try
         {
-            bool more = await events.MoveNextAsync();
+            bool more = await First(context, events, ended);
             Start(context);
             while (more)
             {
@@ -49,8 +52,27 @@ internal sealed class StreamAnswer(ISessionAccess access, RetryPolicy retry, Tim
         }
     }
 
+    /// <summary>Waits for the first event; comments keep clients and proxies from giving up a connection that says nothing.</summary>
+    private async ValueTask<bool> First(HttpContext context, IAsyncEnumerator<SessionEvent> events, CancellationTokenSource ended)
+    {
+        ValueTask<bool> next = events.MoveNextAsync();
+        if (next.IsCompleted || settings.PingInterval <= TimeSpan.Zero)
+            return await next;
+        Task<bool> first = next.AsTask();
+        using var timer = new PeriodicTimer(settings.PingInterval, time);
+        while (await Task.WhenAny(first, timer.WaitForNextTickAsync(ended.Token).AsTask()) != first && !ended.IsCancellationRequested)
+        {
+            Start(context);
+            context.Response.BodyWriter.Write(": ping\n\n"u8);
+            await Flush(new ValueTask<bool>(first), context.Response.BodyWriter, ended);
+        }
+        return await first;
+    }
+
     private static void Start(HttpContext context)
     {
+        if (context.Response.HasStarted)
+            return;
         context.Response.StatusCode = StatusCodes.Status200OK;
         context.Response.ContentType = "text/event-stream; charset=utf-8";
         context.Response.Headers.CacheControl = "no-cache";
@@ -62,8 +84,13 @@ internal sealed class StreamAnswer(ISessionAccess access, RetryPolicy retry, Tim
     private static async ValueTask<bool> Next(IAsyncEnumerator<SessionEvent> events, PipeWriter output, CancellationTokenSource ended)
     {
         ValueTask<bool> next = events.MoveNextAsync();
-        if (next.IsCompleted && output.UnflushedBytes < FlushBytes)
-            return await next;
+        if (!next.IsCompleted || output.UnflushedBytes >= FlushBytes)
+            await Flush(next, output, ended);
+        return await next;
+    }
+
+    private static async ValueTask Flush(ValueTask<bool> next, PipeWriter output, CancellationTokenSource ended)
+    {
         try
         {
             FlushResult flushed = await output.FlushAsync(ended.Token);
@@ -77,7 +104,6 @@ internal sealed class StreamAnswer(ISessionAccess access, RetryPolicy retry, Tim
             await Settle(next);
             throw;
         }
-        return await next;
     }
 
     private static async ValueTask Settle(ValueTask<bool> next)
