@@ -83,6 +83,19 @@ public sealed class GgufTests
         Assert.Contains("<|im_start|>", (string)values["tokenizer.chat_template"]);
     }
 
+    /// <summary>llama.cpp asks every file for its tokenizer; one without says so.</summary>
+    [Fact]
+    public void WithoutTokenizer_TheFileSaysSo()
+    {
+        using var folder = new TemporaryFolder();
+        foreach (string file in (string[])["config.json", "model.safetensors"])
+            File.Copy(Path.Combine(Bundled, file), folder.File(file));
+        GgufExport.Write(folder.Path, folder.File("model.gguf"), GgufType.F16);
+        Dictionary<string, object> values = new GgufFile(folder.File("model.gguf")).Values;
+        Assert.Equal("none", values["tokenizer.ggml.model"]);
+        Assert.False(values.ContainsKey("tokenizer.ggml.tokens"));
+    }
+
     [Fact]
     public void QuantisedRowsMustBeWholeBlocks()
     {

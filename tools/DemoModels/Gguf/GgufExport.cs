@@ -33,6 +33,8 @@ internal sealed class GgufExport
         export.AddConfig(Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder))));
         if (File.Exists(Path.Combine(folder, "tokenizer.json")))
             export.AddTokenizer(folder);
+        else
+            export._writer.Add("tokenizer.ggml.model", "none");   // llama.cpp refuses a file that says nothing of it
         export.AddTensors();
         export._writer.Write(output);
     }
