@@ -2,6 +2,7 @@ using System.Text.Json;
 using Cluster.Contracts;
 using Cluster.Grains.Text.Templates;
 using Cluster.Grains.Text.Tokenization;
+using Cluster.Kernels.Models.Gguf;
 
 namespace Cluster.Grains.Text;
 
@@ -40,6 +41,14 @@ internal sealed class ChatTemplate
         return sources.Count == 0
             ? null
             : Create(sources, TokenizerSettings.ReadSpecialTokens(modelFolder), time, TemplateLimits.Default);
+    }
+
+    /// <summary>The template inside a GGUF file, or null where it has none.</summary>
+    /// <exception cref="ChatTemplateException">The template is not valid.</exception>
+    public static ChatTemplate? TryCreate(GgufFields fields, IReadOnlyDictionary<string, string> specialTokens, TimeProvider time)
+    {
+        Dictionary<string, string> sources = GgufTokenizerReader.ReadChatTemplates(fields);
+        return sources.Count == 0 ? null : Create(sources, specialTokens, time, TemplateLimits.Default);
     }
 
     /// <summary>As <see cref="TryLoad"/>, but a checkpoint without a template is an error.</summary>

@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.RegularExpressions;
 using Cluster.Grains.Text.Tokenization;
+using Cluster.Kernels.Models.Gguf;
 
 namespace Cluster.Grains.Text;
 
@@ -70,6 +71,16 @@ internal sealed class Tokenizer
         TokenizerDefinition definition = files.TokenizerJson is { } json
             ? TokenizerJsonReader.Read(json, settings)
             : SentencePieceReader.Read(files.SentencePiece!, settings);
+        return new Tokenizer(definition, settings);
+    }
+
+    /// <summary>Makes a tokenizer of the vocabulary inside a GGUF file; null where it has none.</summary>
+    /// <exception cref="TokenizerFormatException">The vocabulary is damaged or not supported.</exception>
+    internal static Tokenizer? TryCreate(GgufFields fields)
+    {
+        if (!GgufTokenizerReader.IsPresent(fields))
+            return null;
+        (TokenizerDefinition definition, TokenizerSettings settings) = GgufTokenizerReader.Read(fields);
         return new Tokenizer(definition, settings);
     }
 

@@ -142,11 +142,12 @@ public enum LinearRole
 /// <param name="Parts">Tensors [out_i, in], stacked along the output.</param>
 /// <param name="Biases">One bias [out_i] per part, or empty.</param>
 /// <param name="Role">Summation order.</param>
-/// <param name="Type">Stored type; null keeps the checkpoint's.</param>
-public sealed record LinearSource(IReadOnlyList<HostTensor> Parts, IReadOnlyList<HostTensor> Biases, LinearRole Role, DType? Type = null);
+/// <param name="Type">Stored type, which may be <see cref="DType.Q8_0"/> or <see cref="DType.Q4_0"/>; null keeps the checkpoint's.</param>
+/// <param name="Identity">Names the contents of all parts and biases: devices of a process may share what they pack of equal ones; null = never.</param>
+public sealed record LinearSource(IReadOnlyList<HostTensor> Parts, IReadOnlyList<HostTensor> Biases, LinearRole Role, DType? Type = null, string? Identity = null);
 
-/// <summary>Where the experts of a layer come from; each list has one tensor per expert.</summary>
-public sealed record ExpertSource(IReadOnlyList<HostTensor> Gate, IReadOnlyList<HostTensor> Up, IReadOnlyList<HostTensor> Down, DType? Type = null);
+/// <summary>Where the experts of a layer come from; each list has one tensor per expert. Type and Identity as in <see cref="LinearSource"/>.</summary>
+public sealed record ExpertSource(IReadOnlyList<HostTensor> Gate, IReadOnlyList<HostTensor> Up, IReadOnlyList<HostTensor> Down, DType? Type = null, string? Identity = null);
 
 /// <summary>Where q, k and v lie in a fused row: q heads, then k heads, then v heads.</summary>
 public sealed record QkvLayout(int QueryHeads, int KvHeads, int HeadDim)

@@ -20,7 +20,7 @@ public interface IShardEngine : IAsyncDisposable
 /// <summary>What one shard holds and how large its workspace is.</summary>
 public sealed record ShardSpec
 {
-    /// <summary>Folder of the checkpoint.</summary>
+    /// <summary>Folder of the checkpoint, or its GGUF file.</summary>
     public required string ModelFolder { get; init; }
 
     /// <summary>Device that holds the shard.</summary>
@@ -28,6 +28,9 @@ public sealed record ShardSpec
 
     /// <summary>Stored weight type; null keeps the checkpoint's.</summary>
     public DType? WeightType { get; init; }
+
+    /// <summary>How linear weights are quantised at load.</summary>
+    public WeightQuantization Quantization { get; init; }
 
     /// <summary>Stored type of keys and values.</summary>
     public DType KvType { get; init; } = DType.Float32;

@@ -6,18 +6,18 @@ namespace Cluster.Kernels.Execution;
 public sealed class ShardEngine : IShardEngine
 {
     private readonly DeviceThread _device;
-    private readonly SafetensorsReader _reader;
+    private readonly IWeightSource _source;
     private readonly DecoderModel _model;
     private readonly BatchValidator _validator;
     private readonly RowSampling _sampling;
     private int _disposed;
 
-    private ShardEngine(ShardSpec spec, DeviceThread device, SafetensorsReader reader, DecoderModel model, int blocks)
+    private ShardEngine(ShardSpec spec, DeviceThread device, IWeightSource source, DecoderModel model, int blocks)
     {
         Spec = spec;
         BlockCount = blocks;
         _device = device;
-        _reader = reader;
+        _source = source;
         _model = model;
         _validator = new BatchValidator(spec, model.Config.VocabularySize, blocks);
         _sampling = new RowSampling(model.Config.VocabularySize);
@@ -35,6 +35,9 @@ public sealed class ShardEngine : IShardEngine
     /// <summary>What was loaded.</summary>
     public ModelConfig Config => _model.Config;
 
+    /// <summary>Tensors that could not be quantised as asked for: their rows are no whole groups.</summary>
+    public IReadOnlyList<string> KeptWeights => _model.KeptWeights;
+
     /// <summary>The decoder, for tests; used on the device's thread only.</summary>
     internal DecoderModel Model => _model;
 
@@ -48,24 +51,26 @@ public sealed class ShardEngine : IShardEngine
         ArgumentNullException.ThrowIfNull(device);
         ModelConfig config = ModelConfig.Load(spec.ModelFolder);
         ShardMemory memory = ShardMemory.For(spec, config);
-        SafetensorsReader reader = SafetensorsReader.Open(spec.ModelFolder);
+        if (spec.Quantization != WeightQuantization.None && Checkpoint.ReadIndex(spec.ModelFolder).IsQuantized)
+            throw new ShardSpecException(nameof(spec.Quantization), "None: the checkpoint's weights are quantised already", spec.Quantization.ToString());
+        IWeightSource source = Checkpoint.Open(spec.ModelFolder, config);
         DecoderModel? model = null;
         try
         {
-            model = await device.RunAsync(ops => new DecoderModel(ops, config, reader, spec.WeightType));
+            model = await device.RunAsync(ops => new DecoderModel(ops, config, source, spec.WeightType, spec.Quantization));
             await device.RunAsync(_ => model.LoadEnds(spec.MaxBatchedTokens, spec.MaxModelLength, memory.CacheShape));
             for (int layer = 0; layer < config.Layers.Count; layer++)
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 await device.RunAsync(_ => model.LoadLayer());
             }
-            return new ShardEngine(spec, device, reader, model, memory.CacheShape.Blocks);
+            return new ShardEngine(spec, device, source, model, memory.CacheShape.Blocks);
         }
         catch (Exception e)
         {
             if (model is not null)
                 await device.RunAsync(_ => model.Dispose());
-            reader.Dispose();
+            source.Dispose();
             if (e is OutOfMemoryException)
                 throw memory.Exhausted(e);
             throw;
@@ -98,7 +103,7 @@ public sealed class ShardEngine : IShardEngine
         {
             _model.Dispose();       // the device was closed before its shards: nothing runs there any more
         }
-        _reader.Dispose();
+        _source.Dispose();
     }
 
     private ForwardOutput Execute(IDeviceOps ops, ForwardBatch batch, ExecutionPlan plan)

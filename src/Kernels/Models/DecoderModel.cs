@@ -6,7 +6,7 @@ namespace Cluster.Kernels.Models;
 /// A decoder on one device: embedding, layers, final norm and LM head over the device ops, driven by its
 /// <see cref="ModelConfig"/>. Loaded piece by piece (<see cref="LoadEnds"/>, then <see cref="LoadLayer"/> for each
 /// layer), so that a device that also serves another model can do its steps in between. All members are called on the
-/// device's thread; the reader must live as long as the model.
+/// device's thread; the source must live as long as the model.
 /// </summary>
 internal sealed class DecoderModel : IDisposable
 {
@@ -20,10 +20,10 @@ internal sealed class DecoderModel : IDisposable
     private DecoderWorkspace? _workspace;
     private KvCache? _cache;
 
-    public DecoderModel(IDeviceOps ops, ModelConfig config, SafetensorsReader reader, DType? weightType)
+    public DecoderModel(IDeviceOps ops, ModelConfig config, IWeightSource source, DType? weightType, WeightQuantization quantization)
     {
         _ops = ops;
-        _loader = new WeightLoader(ops, reader, weightType);
+        _loader = new WeightLoader(ops, source, weightType, quantization);
         Config = config;
     }
 
@@ -32,6 +32,9 @@ internal sealed class DecoderModel : IDisposable
 
     /// <summary>Layers, first to last.</summary>
     public IReadOnlyList<DecoderLayer> Layers => _layers;
+
+    /// <summary>Tensors that could not be quantised as asked for.</summary>
+    public IReadOnlyList<string> KeptWeights => _loader.Kept;
 
     /// <summary>Activations; residual rows of the last pass.</summary>
     public DecoderWorkspace Workspace => _workspace!;
@@ -45,7 +48,7 @@ internal sealed class DecoderModel : IDisposable
         const string Embedding = "model.embed_tokens";
         _embedding = _loader.Embedding($"{Embedding}.weight", Config.VocabularySize, Config.HiddenSize);
         _finalNorm = _loader.Vector("model.norm.weight", Config.HiddenSize);
-        _head = _loader.Linear(LinearRole.ColumnParallel, false, Config.HiddenSize, (Config.TiedEmbeddings ? Embedding : "lm_head", Config.VocabularySize));
+        _head = _loader.Head(Config.HiddenSize, Config.TiedEmbeddings ? Embedding : "lm_head", Config.VocabularySize);
         (float[] cosines, float[] sines) = RotaryFrequencies.Tables(Config.Rope, Config.HeadDim, positions);
         _rotary = _ops.LoadRotary(cosines, sines, Config.HeadDim);
         _workspace = new DecoderWorkspace(_ops, Config, maxRows);

@@ -1,4 +1,5 @@
 using Cluster.Kernels.Execution;
+using Cluster.Kernels.Models.Gguf;
 
 namespace Cluster.Kernels.Models;
 
@@ -71,10 +72,16 @@ public sealed record ModelConfig
     /// <summary>The descriptor that the decoder is driven by.</summary>
     internal ModelFamily Family { get; }
 
-    /// <summary>Reads <c>config.json</c> of a checkpoint folder.</summary>
+    /// <summary>Reads <c>config.json</c> of a checkpoint folder, or the metadata of a GGUF file (see <see cref="Checkpoint"/>).</summary>
     /// <exception cref="UnsupportedArchitectureException">The architecture is not served.</exception>
     /// <exception cref="CheckpointFormatException">The file is missing, not JSON, or a field is outside its limits.</exception>
-    public static ModelConfig Load(string folder) => ModelConfigReader.Read(Path.Combine(folder, "config.json"));
+    public static ModelConfig Load(string path)
+    {
+        if (Checkpoint.FindGguf(path) is not { } file)
+            return ModelConfigReader.Read(Path.Combine(path, "config.json"));
+        using GgufFile gguf = GgufFile.Open(file);
+        return GgufConfigReader.Read(gguf);
+    }
 }
 
 /// <summary>What one layer is.</summary>

@@ -7,11 +7,11 @@ namespace Cluster.Kernels.Models;
 internal static class ModelConfigReader
 {
     private const int MaxFileBytes = 4 << 20;
-    private const int MaxWidth = 1 << 20;
-    private const int MaxHeads = 4096;
-    private const int MaxLayers = 4096;
-    private const int MaxVocabulary = 1 << 24;
-    private const int MaxPositions = 1 << 27;
+    internal const int MaxWidth = 1 << 20;
+    internal const int MaxHeads = 4096;
+    internal const int MaxLayers = 4096;
+    internal const int MaxVocabulary = 1 << 24;
+    internal const int MaxPositions = 1 << 27;
 
     /// <summary>Reads and checks a file.</summary>
     public static ModelConfig Read(string path) => JsonFile.Read(path, MaxFileBytes, element => Read(Path.GetFileName(path), element));

@@ -21,7 +21,7 @@ internal sealed class MoeLayer : MlpBlock
         try
         {
             _norm = loader.Vector($"{prefix}.post_attention_layernorm.weight", config.HiddenSize);
-            _router = loader.Linear(LinearRole.ColumnParallel, false, config.HiddenSize, ($"{block}.gate", settings.Count));
+            _router = loader.Gate(config.HiddenSize, $"{block}.gate", settings.Count);
             _experts = loader.Experts($"{block}.experts", names, settings, config.HiddenSize);
             if (settings.SharedIntermediateSize > 0)
                 _shared = new SharedExpert(loader, config.HiddenSize, settings.SharedIntermediateSize, block);
@@ -68,7 +68,7 @@ internal sealed class MoeLayer : MlpBlock
             {
                 _gateUp = loader.Linear(LinearRole.ColumnParallel, false, hidden, ($"{block}.shared_expert.gate_proj", width), ($"{block}.shared_expert.up_proj", width));
                 _down = loader.Linear(LinearRole.RowParallel, false, width, ($"{block}.shared_expert.down_proj", hidden));
-                _gate = loader.Linear(LinearRole.ColumnParallel, false, hidden, ($"{block}.shared_expert_gate", 1));
+                _gate = loader.Gate(hidden, $"{block}.shared_expert_gate", 1);
             }
             catch
             {

@@ -14,6 +14,9 @@ public enum RopeScaling
 
     /// <summary>As Llama 3 with a ramp over dimensions, and attention made sharper (YaRN, arXiv 2309.00071).</summary>
     Yarn,
+
+    /// <summary>Every frequency divided by a factor of its own (GGUF's <c>rope_freqs.weight</c>).</summary>
+    PerDimension,
 }
 
 /// <summary>Rotary embedding of a model.</summary>
@@ -48,6 +51,9 @@ public sealed record RopeSettings
 
     /// <summary>YaRN: factor on cosine and sine.</summary>
     public double AttentionFactor { get; init; } = 1;
+
+    /// <summary>Per dimension: what each frequency is divided by, [headDim / 2].</summary>
+    public IReadOnlyList<float> Divisors { get; init; } = [];
 
     /// <summary>Longest sequence with stretching, given the <c>max_position_embeddings</c> of config.json; as vLLM derives it.</summary>
     internal long ContextLength(int positions) => Scaling switch
@@ -122,5 +128,6 @@ public sealed record RopeSettings
         };
     }
 
-    private static double Sharpen(double factor, double mscale) => factor <= 1 ? 1 : 0.1 * mscale * Math.Log(factor) + 1;
+    /// <summary>YaRN's factor on cosine and sine.</summary>
+    internal static double Sharpen(double factor, double mscale) => factor <= 1 ? 1 : 0.1 * mscale * Math.Log(factor) + 1;
 }

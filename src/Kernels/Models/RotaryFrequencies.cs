@@ -18,6 +18,7 @@ internal static class RotaryFrequencies
                 RopeScaling.Linear => plain / rope.Factor,
                 RopeScaling.Llama3 => Llama3(rope, plain),
                 RopeScaling.Yarn => Yarn(rope, plain, i, headDim),
+                RopeScaling.PerDimension => plain / rope.Divisors[i],
                 _ => plain,
             });
         }

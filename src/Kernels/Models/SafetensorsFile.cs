@@ -1,42 +1,27 @@
 using System.Buffers.Binary;
 using System.Globalization;
-using System.IO.MemoryMappedFiles;
 
 namespace Cluster.Kernels.Models;
 
 /// <summary>One safetensors file, mapped read-only: 8 bytes of header length, the JSON header, the data.</summary>
 internal sealed unsafe class SafetensorsFile : IDisposable
 {
-    private readonly MemoryMappedFile _file;
-    private readonly MemoryMappedViewAccessor _view;
+    private readonly MappedFile _file;
     private readonly byte* _data;
 
-    private SafetensorsFile(string path)
+    private SafetensorsFile(MappedFile file)
     {
-        Name = Path.GetFileName(path);
-        long length = new FileInfo(path).Length;
-        if (length < 8)
-            throw new CheckpointFormatException(Name, "file", "at least 8 bytes", $"{length} bytes");
-        _file = MemoryMappedFile.CreateFromFile(path, FileMode.Open, null, 0, MemoryMappedFileAccess.Read);
-        try
-        {
-            _view = _file.CreateViewAccessor(0, length, MemoryMappedFileAccess.Read);
-            byte* start = null;
-            _view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);
-            start += _view.PointerOffset;
-            long header = CheckHeaderLength(BinaryPrimitives.ReadUInt64LittleEndian(new ReadOnlySpan<byte>(start, 8)), length);
-            _data = start + 8 + header;
-            Entries = SafetensorsHeader.Parse(Name, new ReadOnlySpan<byte>(start + 8, (int)header), length - 8 - header);
-        }
-        catch
-        {
-            Dispose();
-            throw;
-        }
+        _file = file;
+        long header = CheckHeaderLength(BinaryPrimitives.ReadUInt64LittleEndian(new ReadOnlySpan<byte>(file.Start, 8)), file.Length);
+        _data = file.Start + 8 + header;
+        Entries = SafetensorsHeader.Parse(Name, new ReadOnlySpan<byte>(file.Start + 8, (int)header), file.Length - 8 - header);
     }
 
     /// <summary>File name without its folder, for messages.</summary>
-    public string Name { get; }
+    public string Name => _file.Name;
+
+    /// <summary>Equal for two mappings of the same contents.</summary>
+    public string Identity => _file.Identity;
 
     /// <summary>The checked header.</summary>
     public IReadOnlyList<TensorEntry> Entries { get; }
@@ -45,13 +30,15 @@ internal sealed unsafe class SafetensorsFile : IDisposable
     /// <exception cref="CheckpointFormatException">The file is missing, unreadable or breaks a rule of the format.</exception>
     public static SafetensorsFile Open(string path)
     {
+        MappedFile file = MappedFile.Open(path, minimum: 8);
         try
         {
-            return new SafetensorsFile(path);
+            return new SafetensorsFile(file);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch
         {
-            throw new CheckpointFormatException(Path.GetFileName(path), "file", "a readable file", e.Message, e);
+            file.Dispose();
+            throw;
         }
     }
 
@@ -59,15 +46,7 @@ internal sealed unsafe class SafetensorsFile : IDisposable
     public nint Address(TensorEntry entry) => (nint)(_data + entry.Begin);
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        if (_view is not null)
-        {
-            _view.SafeMemoryMappedViewHandle.ReleasePointer();
-            _view.Dispose();
-        }
-        _file.Dispose();
-    }
+    public void Dispose() => _file.Dispose();
 
     private long CheckHeaderLength(ulong header, long length)
     {

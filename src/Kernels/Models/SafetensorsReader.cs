@@ -7,7 +7,7 @@ namespace Cluster.Kernels.Models;
 /// The tensors of a checkpoint folder, memory-mapped: <c>model.safetensors</c>, or the shards that
 /// <c>model.safetensors.index.json</c> names. Tensors are views of the mapping: valid until <see cref="Dispose"/>.
 /// </summary>
-public sealed class SafetensorsReader : IDisposable
+public sealed class SafetensorsReader : IWeightSource
 {
     private const string SingleFile = "model.safetensors";
     private const string IndexFile = "model.safetensors.index.json";
@@ -70,6 +70,18 @@ public sealed class SafetensorsReader : IDisposable
     /// <summary>A vector of exactly [length].</summary>
     /// <exception cref="CheckpointFormatException">It is missing or of another shape or of a type that is not served.</exception>
     public HostTensor Vector(string name, int length) => View(name, 1, length, [length]);
+
+    IReadOnlyList<HostTensor> IWeightSource.Rows(string name, int rows, int columns) => [Matrix(name, rows, columns)];
+
+    string IWeightSource.FileOf(string name) => Find(name).File.Name;
+
+    string IWeightSource.Identity(string name) => $"{Find(name).File.Identity}#{name}";
+
+    void IWeightSource.Release(string name)
+    {
+        (SafetensorsFile file, TensorEntry entry) = Find(name);
+        MappedPages.Drop(file.Address(entry), entry.End - entry.Begin);
+    }
 
     /// <summary>Any tensor of one or two dimensions, in its own shape.</summary>
     /// <exception cref="CheckpointFormatException">It is missing or of a type that is not served.</exception>

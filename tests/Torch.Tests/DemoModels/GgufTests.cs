@@ -102,8 +102,19 @@ public sealed class GgufTests
         using var folder = new TemporaryFolder();
         string source = SharedData.InRepository("tests", "Checkpoints", "llama");   // hidden size 72
         Assert.Contains("no multiple of 32", Assert.Throws<ArgumentException>(() => GgufExport.Write(source, folder.File("x.gguf"), GgufType.Q8_0)).Message);
-        Assert.Contains("mixtral", Assert.Throws<ArgumentException>(
-            () => GgufExport.Write(SharedData.InRepository("tests", "Checkpoints", "mixtral"), folder.File("x.gguf"), GgufType.F16)).Message);
+    }
+
+    [Fact]
+    public void ExpertsAreStacked()
+    {
+        using var folder = new TemporaryFolder();
+        GgufExport.Write(SharedData.InRepository("tests", "Checkpoints", "mixtral"), folder.File("x.gguf"), GgufType.F32);
+        using SafetensorsReader source = SafetensorsReader.Open(SharedData.InRepository("tests", "Checkpoints", "mixtral"));
+        var file = new GgufFile(folder.File("x.gguf"));
+        HostTensor expert = source.Tensor("model.layers.1.block_sparse_moe.experts.2.w2.weight");
+        float[] stacked = file.Read("blk.1.ffn_down_exps.weight");
+        Assert.Equal(Values(expert), stacked[(2 * (int)expert.Length)..(3 * (int)expert.Length)]);
+        Assert.Equal([(ulong)expert.Columns, (ulong)expert.Rows, file.Tensors["blk.1.ffn_gate_inp.weight"].Shape[1]], file.Tensors["blk.1.ffn_down_exps.weight"].Shape);
     }
 
     private static void AssertClose(float[] expected, float[] actual, double tolerance)

@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using Cluster.DemoModels.Checkpoints;
 
 namespace Cluster.DemoModels.Gguf;
 
@@ -44,11 +43,18 @@ internal static class GgufEncoding
     {
         GgufType.F32 => MemoryMarshal.AsBytes<float>(values).ToArray(),
         GgufType.F16 => MemoryMarshal.AsBytes<Half>(Array.ConvertAll(values, value => (Half)value)).ToArray(),
-        GgufType.BF16 => MemoryMarshal.AsBytes<ushort>(TensorFile.ToBFloat16(values)).ToArray(),
+        GgufType.BF16 => MemoryMarshal.AsBytes<ushort>(Array.ConvertAll(values, ToBFloat16)).ToArray(),
         GgufType.Q8_0 => Blocks(values, 34, Quantise8),
         GgufType.Q4_0 => Blocks(values, 18, Quantise4),
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, "not written here"),
     };
+
+    // Nearest, ties to even.
+    private static ushort ToBFloat16(float value)
+    {
+        uint bits = BitConverter.SingleToUInt32Bits(value);
+        return (ushort)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+    }
 
     private delegate void BlockWriter(ReadOnlySpan<float> values, Span<byte> block);
 

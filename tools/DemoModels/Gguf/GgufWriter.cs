@@ -33,6 +33,12 @@ internal sealed class GgufWriter
             writer.Write(value);
     });
 
+    public void Add(string key, IReadOnlyList<float> values) => AddArray(key, 6, values.Count, writer =>
+    {
+        foreach (float value in values)
+            writer.Write(value);
+    });
+
     /// <param name="name">Name in the file.</param>
     /// <param name="shape">Rows, then columns; or one length. GGUF lists them innermost first.</param>
     /// <param name="type">Stored type.</param>

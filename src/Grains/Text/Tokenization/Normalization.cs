@@ -22,6 +22,16 @@ internal sealed class Normalization
         return normalization;
     }
 
+    /// <summary>Brings text into a Unicode normal form.</summary>
+    public static Normalization Composed(NormalizationForm form)
+    {
+        if (!KnowsUnicode)
+            throw new TokenizerFormatException("tokenizer", "normalizer", form.ToString(), "needs Unicode data (ICU), which this process runs without");
+        var normalization = new Normalization();
+        normalization.AddForm(form);
+        return normalization;
+    }
+
     public static Normalization Read(JsonField? field)
     {
         var normalization = new Normalization();
@@ -80,13 +90,17 @@ internal sealed class Normalization
     private void AddReplace(string pattern, string content) =>
         _steps.Add(text => text.Replace(pattern, content, StringComparison.Ordinal));
 
+    // With InvariantGlobalization the platform normalises nothing and says nothing: wrong tokens instead of an error.
+    private static bool KnowsUnicode => "e\u0301".Normalize(NormalizationForm.FormC) == "\u00E9";
+
     private void AddForm(JsonField type, NormalizationForm form)
     {
-        // With InvariantGlobalization the platform normalises nothing and says nothing: wrong tokens instead of an error.
-        if ("e\u0301".Normalize(NormalizationForm.FormC) != "\u00E9")
+        if (!KnowsUnicode)
             throw type.Refuse("needs Unicode data (ICU), which this process runs without");
-        _steps.Add(text => Ascii.IsValid(text) ? text : Normalize(text, form));
+        AddForm(form);
     }
+
+    private void AddForm(NormalizationForm form) => _steps.Add(text => Ascii.IsValid(text) ? text : Normalize(text, form));
 
     // .NET refuses to normalise U+FFFE, which composes with nothing: what stands between is normalised alone.
     private static string Normalize(string text, NormalizationForm form) => text.Contains(Noncharacter)

@@ -12,63 +12,69 @@ internal static class SentencePieceReader
     public static TokenizerDefinition Read(byte[] content, TokenizerSettings settings)
     {
         SentencePieceFile file = SentencePieceFile.Read(content);
-        var vocabulary = new TokenTable(file.Pieces.Count);
-        for (int id = 0; id < file.Pieces.Count; id++)
+        return Build(TokenizerFiles.SentencePieceName, file.Pieces, file.ByteFallback, file.AddDummyPrefix, settings);
+    }
+
+    /// <summary>Makes a tokenizer of pieces, whichever file they stood in.</summary>
+    public static TokenizerDefinition Build(
+        string file, IReadOnlyList<SentencePiece> pieces, bool byteFallback, bool addDummyPrefix, TokenizerSettings settings)
+    {
+        var vocabulary = new TokenTable(pieces.Count);
+        for (int id = 0; id < pieces.Count; id++)
         {
-            if (!vocabulary.TryAdd(Encoding.UTF8.GetBytes(file.Pieces[id].Text), id))
-                throw Refuse($"pieces[{id}].piece", file.Pieces[id].Text, "is there twice");
+            if (pieces[id].Type != PieceType.Unused && !vocabulary.TryAdd(Encoding.UTF8.GetBytes(pieces[id].Text), id))
+                throw new TokenizerFormatException(file, $"pieces[{id}].piece", pieces[id].Text, "is there twice");
         }
 
-        int unknownId = UnknownId(file);
         return new TokenizerDefinition
         {
-            File = TokenizerFiles.SentencePieceName,
+            File = file,
             Vocabulary = vocabulary,
-            Merges = BuildMerges(file, vocabulary),
+            Merges = BuildMerges(pieces, vocabulary),
             Options = new BytePairOptions
             {
                 ByteLevel = false,
-                ByteFallback = file.ByteFallback,
-                UnknownId = unknownId,
+                ByteFallback = byteFallback,
+                UnknownId = UnknownId(file, pieces),
                 FuseUnknown = true,
             },
-            AddedTokens = AddedTokens(file, settings),
-            Normalization = Normalization.SentencePiece(file.AddDummyPrefix),
-            Decoder = DecoderShape.SentencePiece(stripLeadingSpace: file.AddDummyPrefix),
+            AddedTokens = AddedTokens(pieces, settings),
+            Normalization = Normalization.SentencePiece(addDummyPrefix),
+            Decoder = DecoderShape.SentencePiece(stripLeadingSpace: addDummyPrefix),
             Frame = Frame(vocabulary, settings),
         };
     }
 
-    private static int UnknownId(SentencePieceFile file)
+    private static int UnknownId(string file, IReadOnlyList<SentencePiece> pieces)
     {
-        for (int id = 0; id < file.Pieces.Count; id++)
+        for (int id = 0; id < pieces.Count; id++)
         {
-            if (file.Pieces[id].Type == PieceType.Unknown)
+            if (pieces[id].Type == PieceType.Unknown)
                 return id;
         }
 
-        throw Refuse("pieces", "no unknown piece", "must have one");
+        throw new TokenizerFormatException(file, "pieces", "no unknown piece", "must have one");
     }
 
-    private static MergeTable BuildMerges(SentencePieceFile file, TokenTable vocabulary)
+    private static MergeTable BuildMerges(IReadOnlyList<SentencePiece> pieces, TokenTable vocabulary)
     {
-        int[] byScore = [.. Enumerable.Range(0, file.Pieces.Count)
-            .Where(id => file.Pieces[id].Type == PieceType.Normal)
-            .OrderByDescending(id => file.Pieces[id].Score)];
-        var merges = new MergeTable(2 * file.Pieces.Count);
+        int[] byScore = [.. Enumerable.Range(0, pieces.Count)
+            .Where(id => pieces[id].Type == PieceType.Normal)
+            .OrderByDescending(id => pieces[id].Score)];
+        var merges = new MergeTable(2 * pieces.Count);
         int rank = 0;
         for (int i = 0; i < byScore.Length; i++)
         {
             // Equal scores share a rank: among them the leftmost pair goes first.
-            if (i > 0 && file.Pieces[byScore[i]].Score != file.Pieces[byScore[i - 1]].Score)
+            if (i > 0 && pieces[byScore[i]].Score != pieces[byScore[i - 1]].Score)
                 rank = i;
-            AddSplits(file, vocabulary, byScore[i], rank, merges);
+            AddSplits(pieces, vocabulary, byScore[i], rank, merges);
         }
 
         return merges;
     }
 
-    private static void AddSplits(SentencePieceFile file, TokenTable vocabulary, int merged, int rank, MergeTable merges)
+    private static void AddSplits(IReadOnlyList<SentencePiece> pieces, TokenTable vocabulary, int merged, int rank, MergeTable merges)
     {
         ReadOnlySpan<byte> spelling = vocabulary[merged];
         for (int at = 1; at < spelling.Length; at++)
@@ -78,20 +84,20 @@ internal static class SentencePieceReader
                 continue;
             int left = vocabulary.Find(spelling[..at]);
             int right = vocabulary.Find(spelling[at..]);
-            if (left >= 0 && right >= 0 && IsNormal(file, left) && IsNormal(file, right))
+            if (left >= 0 && right >= 0 && IsNormal(pieces, left) && IsNormal(pieces, right))
                 merges.Add(left, right, rank, merged);
         }
     }
 
-    private static bool IsNormal(SentencePieceFile file, int id) => file.Pieces[id].Type == PieceType.Normal;
+    private static bool IsNormal(IReadOnlyList<SentencePiece> pieces, int id) => pieces[id].Type == PieceType.Normal;
 
-    private static List<AddedToken> AddedTokens(SentencePieceFile file, TokenizerSettings settings)
+    private static List<AddedToken> AddedTokens(IReadOnlyList<SentencePiece> pieces, TokenizerSettings settings)
     {
         var tokens = settings.AddedTokens.DistinctBy(token => token.Content).ToList();
         var known = tokens.Select(token => token.Content).ToHashSet();
-        for (int id = 0; id < file.Pieces.Count; id++)
+        for (int id = 0; id < pieces.Count; id++)
         {
-            SentencePiece piece = file.Pieces[id];
+            SentencePiece piece = pieces[id];
             if (piece.Type is PieceType.Control or PieceType.Unknown && known.Add(piece.Text))
                 tokens.Add(new AddedToken(id, piece.Text) { Special = true });
         }
@@ -112,7 +118,4 @@ internal static class SentencePieceReader
         return new SpecialTokenFrame(
             Token(settings.AddBos ?? true, "bos_token", "<s>"), Token(settings.AddEos ?? false, "eos_token", "</s>"));
     }
-
-    private static TokenizerFormatException Refuse(string field, string value, string problem) =>
-        new(TokenizerFiles.SentencePieceName, field, value, problem);
 }
