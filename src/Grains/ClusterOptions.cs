@@ -6,10 +6,13 @@ namespace Cluster.Grains;
 /// </summary>
 internal sealed class ClusterOptions
 {
-    /// <summary>Checkpoint folders (<c>--model</c>, repeatable). Empty: the bundled demonstration model.</summary>
+    /// <summary>Value of <see cref="Quantization"/> that leaves weights as they are.</summary>
+    public const string NoQuantization = "none";
+
+    /// <summary>Checkpoint folders or GGUF files (<c>--model</c>, repeatable). Empty: the bundled demonstration model.</summary>
     public List<string> Model { get; set; } = [];
 
-    /// <summary>Served names; the i-th belongs to the i-th model. Default: the folder's name.</summary>
+    /// <summary>Served names; the i-th belongs to the i-th model. Default: the name of the folder or of the file without its extension.</summary>
     public List<string> ServedModelName { get; set; } = [];
 
     /// <summary>Address to listen on. Default 127.0.0.1.</summary>
@@ -20,6 +23,9 @@ internal sealed class ClusterOptions
 
     /// <summary>Stored weight type: auto, float32, bfloat16, float16.</summary>
     public string Dtype { get; set; } = "auto";
+
+    /// <summary>How linear weights are quantised at load: none, int8, int4.</summary>
+    public string Quantization { get; set; } = NoQuantization;
 
     /// <summary>Stored KV type: auto (float32), bfloat16.</summary>
     public string KvCacheDtype { get; set; } = "auto";

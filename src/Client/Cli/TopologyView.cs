@@ -26,11 +26,11 @@ internal static class TopologyView
 
     private static Table Models(ClusterTopology topology)
     {
-        Table table = Create("MODEL", "ARCHITECTURE", "PARAMETERS", "MAX LENGTH", "TOKENIZER", "REPLICAS");
+        Table table = Create("MODEL", "ARCHITECTURE", "PARAMETERS", "WEIGHTS", "MAX LENGTH", "TOKENIZER", "REPLICAS");
         foreach (ModelDescription model in topology.Models)
         {
             ReplicaDescription[] replicas = [.. topology.Replicas.Where(replica => replica.Model == model.Name)];
-            Add(table, model.Name, model.Architecture, Count(model.Parameters), Number(model.MaxModelLength), model.HasTokenizer ? "yes" : "no",
+            Add(table, model.Name, model.Architecture, Count(model.Parameters), model.Weights, Number(model.MaxModelLength), model.HasTokenizer ? "yes" : "no",
                 $"{replicas.Count(replica => replica.Load.Ready)}/{replicas.Length} ready");
         }
         return table;

@@ -53,6 +53,9 @@ public sealed record ModelDescription
 
     /// <summary>Parameters of the checkpoint.</summary>
     [Id(7)] public long Parameters { get; init; }
+
+    /// <summary>Stored weights: the checkpoint's element types, or how they were quantised at load.</summary>
+    [Id(8)] public string Weights { get; init; } = "";
 }
 
 /// <summary>A replica and its shards.</summary>

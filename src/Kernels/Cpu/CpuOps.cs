@@ -36,15 +36,17 @@ internal sealed unsafe partial class CpuOps : IDeviceOps
     {
         if (source.Parts.Count == 0)
             throw new ArgumentException("A linear weight needs at least one tensor.", nameof(source));
-        return new CpuLinear(_pool, source);
+        return SharedWeights.Get(Identity(source.Identity, source.Role, source.Type), () => new CpuLinear(_pool, source));
     }
 
     public ExpertWeights LoadExperts(ExpertSource source)
     {
         if (source.Gate.Count == 0)
             throw new ArgumentException("A layer of experts needs at least one.", nameof(source));
-        return new CpuExperts(_pool, source);
+        return SharedWeights.Get(Identity(source.Identity, "experts", source.Type), () => new CpuExperts(_pool, source));
     }
+
+    private string? Identity(string? tensors, object role, DType? type) => tensors is null ? null : $"{_kernels.GetType()}|{role}|{type}|{tensors}";
 
     public VectorWeight LoadVector(HostTensor source) => new CpuVector(source);
 

@@ -25,7 +25,7 @@ internal sealed unsafe class CpuLinear : LinearWeight
     /// <summary>One value per output, or null.</summary>
     public float* Bias => _bias is null ? null : (float*)_bias.Pointer;
 
-    public override void Dispose()
+    protected override void Free()
     {
         _panels.Dispose();
         _bias?.Dispose();
@@ -72,7 +72,7 @@ internal sealed class CpuExperts : ExpertWeights
     /// <summary>[hidden, intermediate] each.</summary>
     public CpuLinear[] Down { get; }
 
-    public override void Dispose()
+    protected override void Free()
     {
         foreach (CpuLinear weight in GateUp)
             weight.Dispose();

@@ -19,21 +19,52 @@ public abstract class DeviceBuffer(int rows, int columns, DType type) : IDisposa
     public abstract void Dispose();
 }
 
+/// <summary>Packed weights that several models of a process may own together: the last owner's disposal frees them.</summary>
+public abstract class PackedWeight : IDisposable
+{
+    private int _owners = 1;
+
+    /// <summary>Whether nobody owns it any more.</summary>
+    internal bool IsFree => Volatile.Read(ref _owners) <= 0;
+
+    /// <summary>Makes the caller one more owner; false if it has been freed.</summary>
+    internal bool TryShare()
+    {
+        int owners = Volatile.Read(ref _owners);
+        while (owners > 0)
+        {
+            int seen = Interlocked.CompareExchange(ref _owners, owners + 1, owners);
+            if (seen == owners)
+                return true;
+            owners = seen;
+        }
+        return false;
+    }
+
+    /// <summary>Gives up this owner's part; once per owner.</summary>
+    public void Dispose()
+    {
+        if (Interlocked.Decrement(ref _owners) == 0)
+            Free();
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Frees the memory.</summary>
+    protected abstract void Free();
+}
+
 /// <summary>Weights [outFeatures, inFeatures] of a linear layer, packed the way the device likes them.</summary>
-public abstract class LinearWeight(int outFeatures, int inFeatures) : IDisposable
+public abstract class LinearWeight(int outFeatures, int inFeatures) : PackedWeight
 {
     /// <summary>Columns of the output.</summary>
     public int OutFeatures { get; } = outFeatures;
 
     /// <summary>Columns of the input.</summary>
     public int InFeatures { get; } = inFeatures;
-
-    /// <inheritdoc/>
-    public abstract void Dispose();
 }
 
 /// <summary>Gate, up and down weights of all experts of one layer that this device holds.</summary>
-public abstract class ExpertWeights(int experts, int hidden, int intermediate) : IDisposable
+public abstract class ExpertWeights(int experts, int hidden, int intermediate) : PackedWeight
 {
     /// <summary>Number of experts.</summary>
     public int Experts { get; } = experts;
@@ -43,9 +74,6 @@ public abstract class ExpertWeights(int experts, int hidden, int intermediate) :
 
     /// <summary>Columns between gate/up and down.</summary>
     public int Intermediate { get; } = intermediate;
-
-    /// <inheritdoc/>
-    public abstract void Dispose();
 }
 
 /// <summary>A small fp32 vector on the device: norm weights, biases, rotary tables.</summary>

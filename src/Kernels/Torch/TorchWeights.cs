@@ -37,7 +37,7 @@ internal sealed class TorchLinear : LinearWeight
         return (tiles.Length == 1 ? tiles[0] : cat(tiles)).narrow(0, 0, rows);
     }
 
-    public override void Dispose()
+    protected override void Free()
     {
         _weight.Dispose();
         _bias?.Dispose();
@@ -66,7 +66,7 @@ internal sealed class TorchExperts : ExpertWeights
         return _down[expert].Apply(inner);
     }
 
-    public override void Dispose()
+    protected override void Free()
     {
         foreach (TorchLinear weight in _gateUp.Concat(_down))
             weight.Dispose();

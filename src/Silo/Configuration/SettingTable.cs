@@ -15,9 +15,10 @@ internal static class SettingTable
 
     private static Setting[] Models() =>
     [
-        Model.List("model", "DIR", "Checkpoint folder in Hugging Face's layout (repeatable).", "the bundled demonstration model", o => o.Model),
-        Model.List("served-model-name", "NAME", "Name in the API; the i-th belongs to the i-th --model (repeatable).", "the folder's name", o => o.ServedModelName),
+        Model.List("model", "PATH", "Checkpoint folder in Hugging Face's layout, or a GGUF file (repeatable).", "the bundled demonstration model", o => o.Model),
+        Model.List("served-model-name", "NAME", "Name in the API; the i-th belongs to the i-th --model (repeatable).", "the folder's or file's name", o => o.ServedModelName),
         Model.Choice("dtype", ["auto", "float32", "bfloat16", "float16"], "Stored weight type; auto keeps the checkpoint's.", o => o.Dtype, (o, v) => o.Dtype = v),
+        Model.Choice("quantization", ["none", "int8", "int4"], "Quantise linear weights at load; int4 keeps the LM head in int8.", o => o.Quantization, (o, v) => o.Quantization = v),
         Model.Integer("max-model-len", "Longest sequence in tokens.", "the model's, at most what the KV cache holds", 1, MaxTokens, o => o.MaxModelLen, (o, v) => o.MaxModelLen = (int)v),
         Model.Choice("generation-config", ["auto", "vllm"], "Sampling defaults: the model's generation_config.json, or neutral.", o => o.GenerationConfig, (o, v) => o.GenerationConfig = v),
         Model.Integer("seed", "Base for the seeds of requests without one.", "drawn", long.MinValue, long.MaxValue, o => o.Seed, (o, v) => o.Seed = v),

@@ -11,7 +11,7 @@ namespace Cluster.Silo.Hosting;
 /// be served ends the start at once.
 /// </summary>
 /// <param name="Name">Served name.</param>
-/// <param name="Folder">Checkpoint folder.</param>
+/// <param name="Folder">Checkpoint folder or GGUF file.</param>
 /// <param name="Device">Device that will hold it.</param>
 /// <param name="KvType">Stored type of keys and values.</param>
 /// <param name="Budget">Size of its KV cache.</param>
@@ -52,8 +52,10 @@ internal sealed record PreparedModel(string Name, string Folder, DeviceSetting D
     {
         try
         {
-            if (!Directory.Exists(folder))
-                throw new StartFailedException("there is no such folder");
+            if (!Directory.Exists(folder) && !File.Exists(folder))
+                throw new StartFailedException("there is no such folder or GGUF file");
+            if (options.Quantization != ClusterOptions.NoQuantization && Checkpoint.ReadIndex(folder) is { IsQuantized: true } index)
+                throw new StartFailedException($"--quantization: must be none, its weights are quantised already ({index.Types}), got {options.Quantization}");
             DType kvType = options.KvCacheDtype == "bfloat16" ? DType.BFloat16 : DType.Float32;
             KvBudget budget = KvBudget.For(options, ModelConfig.Load(folder), kvType, freeBytes);
             ServedModel served = ServedModelReader.Read(folder, name, options, time);
@@ -78,7 +80,8 @@ internal sealed record PreparedModel(string Name, string Folder, DeviceSetting D
         for (int i = 0; i < folders.Count; i++)
         {
             string folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(folders[i]));
-            string name = i < options.ServedModelName.Count ? options.ServedModelName[i] : Path.GetFileName(folder);
+            string name = i < options.ServedModelName.Count ? options.ServedModelName[i]
+                : File.Exists(folder) ? Path.GetFileNameWithoutExtension(folder) : Path.GetFileName(folder);
             if (models.Any(model => model.Name == name))
                 throw new StartFailedException($"--model: two models would be called '{name}'; name them with --served-model-name");
             models.Add((name, folder));

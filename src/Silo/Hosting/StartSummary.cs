@@ -16,7 +16,7 @@ internal static class StartSummary
             LoadedModel model = replicas.First();
             output.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
-                $"  {model.Description.Name}: {model.Description.Architecture}, {Millions(model.Description.Parameters)}, context {model.Description.MaxModelLength}"
+                $"  {model.Description.Name}: {model.Description.Architecture}, {Millions(model.Description.Parameters)} in {model.Description.Weights}, context {model.Description.MaxModelLength}"
                 + $"{(model.Description.HasTokenizer ? "" : ", token ids only")}"));
             foreach (LoadedModel replica in replicas)
             {

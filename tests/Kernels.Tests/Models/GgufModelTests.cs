@@ -45,7 +45,8 @@ public sealed class GgufModelTests : IDisposable
         Assert.Equal(Numbers(expected), Numbers(actual));
         Assert.Equal(expected.Layers, actual.Layers);
         Assert.Equal(expected.Experts, actual.Experts);
-        Assert.Equal(expected.ModelType, actual.ModelType);
+        // Without a window Mistral is a Llama.
+        Assert.Equal(name == "mistral" ? "llama" : expected.ModelType, actual.ModelType);
         Assert.Equal(expected.ContextLength, actual.ContextLength);
         Assert.Equal((float)expected.Rope.Theta, (float)actual.Rope.Theta);
     }

@@ -118,9 +118,12 @@ internal sealed class GgufExport
 
     private void AddTokenizer(string folder)
     {
-        using JsonDocument tokenizer = JsonDocument.Parse(File.ReadAllText(Path.Combine(folder, "tokenizer.json")));
+        string json = File.ReadAllText(Path.Combine(folder, "tokenizer.json"));
+        using JsonDocument tokenizer = JsonDocument.Parse(json);
         using JsonDocument settings = JsonDocument.Parse(File.ReadAllText(Path.Combine(folder, "tokenizer_config.json")));
         new GgufVocabulary(_writer, _config.VocabularySize).Add(tokenizer.RootElement, settings.RootElement, "qwen2");
+        // The bundled tokenizers have Qwen2's pattern without its normalisation, for which llama.cpp has no name.
+        _writer.Add("tokenizer.huggingface.json", json);
     }
 
     private void Number(string key, int value) => _writer.Add($"{_architecture}.{key}", (uint)value);

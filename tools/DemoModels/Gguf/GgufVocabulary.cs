@@ -33,20 +33,34 @@ internal sealed class GgufVocabulary(GgufWriter writer, int size)
         writer.Add("tokenizer.ggml.merges", [.. model.GetProperty("merges").EnumerateArray().Select(merge => merge.ValueKind == JsonValueKind.String
             ? merge.GetString()!
             : $"{merge[0].GetString()} {merge[1].GetString()}")]);
-        AddNames(settings, tokens);
+        AddNames(tokenizer, settings, tokens);
     }
 
-    private void AddNames(JsonElement settings, string[] tokens)
+    private void AddNames(JsonElement tokenizer, JsonElement settings, string[] tokens)
     {
         foreach ((string key, string setting) in ((string, string)[])[("bos", "bos_token"), ("eos", "eos_token"), ("unknown", "unk_token"), ("padding", "pad_token")])
         {
             if (settings.TryGetProperty(setting, out JsonElement token) && Array.IndexOf(tokens, Spelling(token)) is >= 0 and int id)
                 writer.Add($"tokenizer.ggml.{key}_token_id", (uint)id);
         }
-        bool addsBegin = settings.TryGetProperty("add_bos_token", out JsonElement add) && add.ValueKind == JsonValueKind.True;
-        writer.Add("tokenizer.ggml.add_bos_token", addsBegin);
+        writer.Add("tokenizer.ggml.add_bos_token", AddsBegin(tokenizer, settings));
         if (settings.TryGetProperty("chat_template", out JsonElement template))
             writer.Add("tokenizer.chat_template", template.GetString()!);
+    }
+
+    // The configuration says so, or a template of the post-processor starts with a special token.
+    private static bool AddsBegin(JsonElement tokenizer, JsonElement settings)
+    {
+        if (settings.TryGetProperty("add_bos_token", out JsonElement add) && add.ValueKind is JsonValueKind.True or JsonValueKind.False)
+            return add.GetBoolean();
+        return tokenizer.TryGetProperty("post_processor", out JsonElement post) && post.ValueKind == JsonValueKind.Object && StartsSpecial(post);
+    }
+
+    private static bool StartsSpecial(JsonElement post)
+    {
+        if (post.TryGetProperty("processors", out JsonElement steps))
+            return steps.EnumerateArray().Any(StartsSpecial);
+        return post.TryGetProperty("single", out JsonElement single) && single.EnumerateArray().First().TryGetProperty("SpecialToken", out _);
     }
 
     private static string? Spelling(JsonElement token) => token.ValueKind switch

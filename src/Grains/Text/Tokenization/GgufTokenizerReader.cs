@@ -9,6 +9,9 @@ internal sealed class GgufTokenizerReader
 {
     private const string Prefix = "tokenizer.ggml.";
 
+    // The specification's place for the whole tokenizer.json; the vocabulary beside it cannot say everything (normalisation, say).
+    private const string WholeKey = "tokenizer.huggingface.json";
+
     // Names of tokenizer_config.json by the file's keys.
     private static readonly (string Key, string Name)[] TokenNames =
         [("bos", "bos_token"), ("eos", "eos_token"), ("unknown", "unk_token"), ("seperator", "sep_token"), ("padding", "pad_token"), ("cls", "cls_token"), ("mask", "mask_token")];
@@ -38,6 +41,8 @@ internal sealed class GgufTokenizerReader
     {
         try
         {
+            if (fields.Text(WholeKey) is { } whole)
+                return new GgufTokenizerReader(fields).ReadWhole(whole);
             string model = fields.Text(Prefix + "model") ?? "";
             return model switch
             {
@@ -62,6 +67,12 @@ internal sealed class GgufTokenizerReader
         foreach (string key in fields.Keys.Where(key => key.StartsWith(Key + ".", StringComparison.Ordinal)))
             templates[key[(Key.Length + 1)..]] = fields.Text(key)!;
         return templates;
+    }
+
+    private (TokenizerDefinition, TokenizerSettings) ReadWhole(string json)
+    {
+        TokenizerSettings settings = Settings(addsBegin: false) with { FlagsWin = _fields.Has(Prefix + "add_bos_token") };
+        return (TokenizerJsonReader.Read(Encoding.UTF8.GetBytes(json), settings), settings);
     }
 
     private (TokenizerDefinition, TokenizerSettings) ReadByteLevel()

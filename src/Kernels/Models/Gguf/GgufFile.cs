@@ -67,6 +67,13 @@ public sealed unsafe class GgufFile : IDisposable
     /// <summary>Address of a tensor's first byte; valid until <see cref="Dispose"/>.</summary>
     internal nint Address(GgufTensor tensor) => (nint)(_file.Start + tensor.Position);
 
+    /// <summary>Bytes from the middle of a tensor.</summary>
+    internal ReadOnlySpan<byte> Sample(GgufTensor tensor, int bytes)
+    {
+        int length = (int)Math.Min(bytes, tensor.Bytes);
+        return new ReadOnlySpan<byte>(_file.Start + tensor.Position + ((tensor.Bytes - length) / 2), length);
+    }
+
     /// <inheritdoc/>
     public void Dispose() => _file.Dispose();
 
