@@ -1,5 +1,6 @@
 using Cluster.Benchmarks.Kernels;
 using Cluster.Benchmarks.Llama;
+using Cluster.Benchmarks.Quality;
 using Cluster.Benchmarks.Scheduling;
 using Cluster.Benchmarks.Serving;
 
@@ -10,6 +11,8 @@ switch (args)
         return 0;
     case ["llama", .. var rest]:
         return await LlamaCommand.RunAsync(rest);
+    case ["perplexity", .. var rest]:
+        return await PerplexityCommand.RunAsync(rest);
     case ["scheduler", .. var rest]:
         await SchedulerBenchmark.RunAsync(rest);
         return 0;
@@ -22,6 +25,7 @@ switch (args)
             Benchmarks COMMAND
               kernels [THREADS] [ROUNDS]   CPU kernels against the memory bandwidth and the FMA peak of this machine
               llama OPTIONS                against the llama.cpp that you have (llama --help)
+              perplexity MODEL... OPTIONS  what models think of a text, by --quantization (perplexity --help)
               scheduler [ROUNDS]           a step's cost above the kernels, at 1 and 32 sequences
               serving MODEL [ROUNDS]       tokens/s through silo and HTTP against the kernels alone, 1 and 32 streams
               start [ROUNDS] [MODEL]       from the start of the silo's process to the first token

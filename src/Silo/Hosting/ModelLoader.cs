@@ -49,7 +49,7 @@ internal sealed partial class ModelLoader(
             BlockSize = options.BlockSize,
         };
         ShardEngine shardEngine = await ShardEngine.LoadAsync(spec, thread, cancellationToken);
-        if (shardEngine.KeptWeights is { Count: > 0 } kept)
+        if (replica == 0 && shardEngine.KeptWeights is { Count: > 0 } kept)
             LogKept(model.Name, options.Quantization, kept.Count, kept[0]);
         var engine = new WatchedEngine(shardEngine, time);
         string device = model.Device.Device.ToString();

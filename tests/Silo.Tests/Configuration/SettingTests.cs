@@ -25,14 +25,14 @@ public sealed class SettingTests
     {
         (ClusterOptions options, IReadOnlyList<string> errors) = Read(
         [
-            "--model", "a", "--model=b", "--served-model-name", "x", "--served-model-name", "y", "--host", "0.0.0.0", "--port", "0", "--dtype", "bfloat16",
+            "--model", "a", "--model=b", "--served-model-name", "x", "--served-model-name", "y", "--host", "0.0.0.0", "--port", "0", "--dtype", "bfloat16", "--quantization", "int8",
             "--max-model-len", "77", "--max-num-seqs", "4", "--max-num-batched-tokens", "8", "--kv-cache-memory-bytes", "1.5GiB", "--seed", "-5",
             "--api-key", "k", "--no-enable-prefix-caching", "--devices", "cpu:0/2,cpu:1", "--redis", "localhost:6379", "--shutdown-timeout", "3",
         ]);
         Assert.Empty(errors);
         Assert.Equal(["a", "b"], options.Model);
         Assert.Equal(["x", "y"], options.ServedModelName);
-        Assert.Equal(("0.0.0.0", 0, "bfloat16", 77), (options.Host, options.Port, options.Dtype, options.MaxModelLen));
+        Assert.Equal(("0.0.0.0", 0, "bfloat16", "int8", 77), (options.Host, options.Port, options.Dtype, options.Quantization, options.MaxModelLen));
         Assert.Equal((4, 8, 3L << 29, -5L), (options.MaxNumSeqs, options.MaxNumBatchedTokens, options.KvCacheMemoryBytes, options.Seed));
         Assert.Equal((false, "cpu:0/2,cpu:1", "localhost:6379", 3), (options.EnablePrefixCaching, options.Devices, options.Redis, options.ShutdownTimeout));
         Assert.Equal(["k"], options.ApiKey);
