@@ -30,7 +30,7 @@ internal static class TopologyView
         foreach (ModelDescription model in topology.Models)
         {
             ReplicaDescription[] replicas = [.. topology.Replicas.Where(replica => replica.Model == model.Name)];
-            Add(table, model.Name, model.Architecture, Count(model.Parameters), model.Weights, Number(model.MaxModelLength), model.HasTokenizer ? "yes" : "no",
+            Add(table, model.Name, model.Architecture, Count(model.Parameters), model.Weights ?? "", Number(model.MaxModelLength), model.HasTokenizer ? "yes" : "no",
                 $"{replicas.Count(replica => replica.Load.Ready)}/{replicas.Length} ready");
         }
         return table;

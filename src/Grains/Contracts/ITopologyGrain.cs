@@ -55,7 +55,7 @@ public sealed record ModelDescription
     [Id(7)] public long Parameters { get; init; }
 
     /// <summary>Stored weights: the checkpoint's element types, or how they were quantised at load.</summary>
-    [Id(8)] public string Weights { get; init; } = "";
+    [Id(8)] public string? Weights { get; init; }
 }
 
 /// <summary>A replica and its shards.</summary>
