@@ -88,12 +88,12 @@ internal sealed class LlamaComparison(LlamaPlan plan)
         string llama = Median(rounds.Select(round => round.Llama)).ToString(format, CultureInfo.InvariantCulture);
         string ours = Median(rounds.Select(round => round.Ours)).ToString(format, CultureInfo.InvariantCulture);
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"| {name} | {llama} | {ours} | {ratios[ratios.Length / 2]:0.00} ({ratios[0]:0.00}-{ratios[^1]:0.00}) |"));
+            $"| {name} | {llama} | {ours} | {Median(ratios):0.00} ({ratios[0]:0.00}-{ratios[^1]:0.00}) |"));
     }
 
     private static double Median(IEnumerable<double> values)
     {
         double[] sorted = [.. values.Order()];
-        return sorted[sorted.Length / 2];
+        return (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
     }
 }
