@@ -27,6 +27,9 @@ public sealed class SiloProcess : IDisposable
         Http = new HttpClient(new SocketsHttpHandler { MaxConnectionsPerServer = 1024 }) { BaseAddress = new Uri(Url), Timeout = TimeSpan.FromMinutes(5) };
     }
 
+    /// <summary>Environment of the process. Tests start and stop many silos: none lives long enough to profit from profiles.</summary>
+    public Dictionary<string, string> Environment { get; } = new() { ["DOTNET_TieredPGO"] = "0" };
+
     /// <summary>HTTP port.</summary>
     public int Port { get; } = FreePort.Next();
 
@@ -62,7 +65,7 @@ public sealed class SiloProcess : IDisposable
     public ChildProcess Spawn() => _process = new ChildProcess(
         "dotnet",
         [_program, "--host", "127.0.0.1", "--port", $"{Port}", "--data-dir", _folder.Path, .. _arguments],
-        new Dictionary<string, string> { ["DOTNET_TieredPGO"] = "0" });
+        Environment);
 
     /// <summary>Starts the process and waits until it is ready.</summary>
     public async Task StartAsync()
