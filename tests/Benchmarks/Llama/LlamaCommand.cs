@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Cluster.Kernels.Execution;
 
 namespace Cluster.Benchmarks.Llama;
 
@@ -8,7 +9,8 @@ internal static class LlamaCommand
     private static readonly Option<string> Bench = new("--llama-bench") { Description = "Your llama-bench", Required = true };
     private static readonly Option<string?> BatchedBench = new("--llama-batched-bench") { Description = "Your llama-batched-bench; without it concurrent sequences are not compared" };
     private static readonly Option<string> Model = new("--model") { Description = "GGUF file for llama.cpp (tools/DemoModels gguf makes one)", Required = true };
-    private static readonly Option<string> Folder = new("--folder") { Description = "Folder of the same weights for our engine", Required = true };
+    private static readonly Option<string?> Folder = new("--folder") { Description = "Folder of the same weights for our engine (default: the GGUF file)" };
+    private static readonly Option<WeightQuantization> Quantization = new("--quantization") { Description = "How our engine stores a folder's weights: none, int8 or int4" };
     private static readonly Option<int> Threads = Count("--threads", "Threads of both", Environment.ProcessorCount, least: 1);
     private static readonly Option<int> Rounds = Count("--rounds", "Rounds", 5, least: 1);
     private static readonly Option<int> PromptTokens = Count("--prompt-tokens", "Tokens of the prefill test; 0 = none", 512, least: 0);
@@ -23,7 +25,7 @@ internal static class LlamaCommand
     {
         var command = new RootCommand("Our engine against the llama.cpp that you have, alternating, same weights and threads.")
         {
-            Bench, BatchedBench, Model, Folder, Threads, Rounds, PromptTokens, DecodeTokens, Streams, FirstToken, Mapped, LlamaArguments,
+            Bench, BatchedBench, Model, Folder, Threads, Rounds, Quantization, PromptTokens, DecodeTokens, Streams, FirstToken, Mapped, LlamaArguments,
         };
         command.SetAction(async parsed =>
         {
@@ -46,7 +48,8 @@ internal static class LlamaCommand
         Bench = parsed.GetValue(Bench)!,
         BatchedBench = parsed.GetValue(BatchedBench),
         Model = parsed.GetValue(Model)!,
-        Folder = parsed.GetValue(Folder)!,
+        OurModel = parsed.GetValue(Folder) ?? parsed.GetValue(Model)!,
+        Quantization = parsed.GetValue(Quantization),
         Threads = parsed.GetValue(Threads),
         Rounds = parsed.GetValue(Rounds),
         PromptTokens = parsed.GetValue(PromptTokens),

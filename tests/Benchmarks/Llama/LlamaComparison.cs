@@ -19,7 +19,7 @@ internal sealed class LlamaComparison(LlamaPlan plan)
     {
         int longest = Math.Max(plan.PromptTokens, 1 + plan.DecodeTokens) + 1;
         int sequences = Math.Max(1, plan.Streams);
-        await using (KernelDecode ours = await KernelDecode.LoadAsync(plan.Folder, sequences, plan.Threads, Math.Max(512, longest)))
+        await using (KernelDecode ours = await KernelDecode.LoadAsync(plan.OurModel, sequences, plan.Threads, Math.Max(512, longest), plan.Quantization))
         {
             for (int round = 0; round < plan.Rounds; round++)
                 await RoundAsync(ours);
@@ -27,7 +27,7 @@ internal sealed class LlamaComparison(LlamaPlan plan)
 
         // Our engine in this process is gone: each side starts with the memory to itself.
         for (int round = 0; plan.FirstToken && round < plan.Rounds; round++)
-            _seconds.Add((await _llama.FirstTokenSecondsAsync(), (await StartBenchmark.StartAsync(plan.Folder)).FirstToken));
+            _seconds.Add((await _llama.FirstTokenSecondsAsync(), (await StartBenchmark.StartAsync(plan.OurModel, plan.Quantization)).FirstToken));
         Print(await _llama.DescribeAsync());
     }
 
@@ -74,7 +74,7 @@ internal sealed class LlamaComparison(LlamaPlan plan)
     private void Print(string llama)
     {
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"{llama}; cluster {CpuPaths.Best}; {plan.Threads} threads each, medians of {plan.Rounds} alternating rounds\n"));
+            $"{llama}; cluster {Path.GetFileName(Path.TrimEndingDirectorySeparator(plan.OurModel))} {plan.Quantization} {CpuPaths.Best}; {plan.Threads} threads each, medians of {plan.Rounds} alternating rounds\n"));
         Console.WriteLine("| | llama.cpp | cluster | cluster / llama.cpp (min-max) |\n|---|---|---|---|");
         foreach ((string test, List<(double Llama, double Ours)> rounds) in _rates)
             Row($"{test}, tokens/s", rounds, round => round.Ours / round.Llama, "0.0");

@@ -1,3 +1,5 @@
+using Cluster.Kernels.Execution;
+
 namespace Cluster.Benchmarks.Llama;
 
 /// <summary>What is compared, and how often.</summary>
@@ -12,8 +14,11 @@ internal sealed record LlamaPlan
     /// <summary>GGUF file, for llama.cpp.</summary>
     public required string Model { get; init; }
 
-    /// <summary>Folder with the same weights, for our engine.</summary>
-    public required string Folder { get; init; }
+    /// <summary>What our engine loads: the same GGUF file, or a folder with the same weights.</summary>
+    public required string OurModel { get; init; }
+
+    /// <summary>How our engine stores the weights of <see cref="OurModel"/>.</summary>
+    public required WeightQuantization Quantization { get; init; }
 
     /// <summary>Threads of both.</summary>
     public required int Threads { get; init; }

@@ -22,7 +22,8 @@ internal sealed class KernelDecode : IAsyncDisposable
     /// <param name="maxSequences">Most sequences of one step.</param>
     /// <param name="threads">Threads of the device; 0 = the library's choice.</param>
     /// <param name="maxLength">Longest sequence and most rows of one step, in tokens.</param>
-    public static async Task<KernelDecode> LoadAsync(string model, int maxSequences, int threads = 0, int maxLength = 512)
+    /// <param name="quantization">How weights are stored.</param>
+    public static async Task<KernelDecode> LoadAsync(string model, int maxSequences, int threads = 0, int maxLength = 512, WeightQuantization quantization = WeightQuantization.None)
     {
         var id = new DeviceId("cpu", 0);
         DeviceThread device = await DeviceThread.StartAsync(new CpuOpsFactory(), id, threads);
@@ -31,6 +32,7 @@ internal sealed class KernelDecode : IAsyncDisposable
             {
                 ModelFolder = model,
                 Device = id,
+                Quantization = quantization,
                 MaxModelLength = maxLength,
                 MaxBatchedTokens = maxLength,
                 MaxSequences = maxSequences,

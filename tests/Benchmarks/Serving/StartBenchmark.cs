@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json.Nodes;
+using Cluster.Kernels.Execution;
 using Cluster.TestKit.Processes;
 
 namespace Cluster.Benchmarks.Serving;
@@ -26,10 +27,11 @@ internal static class StartBenchmark
 
     /// <summary>Starts a silo, asks for one token and ends it.</summary>
     /// <param name="model">What <c>--model</c> takes; null serves the bundled model.</param>
+    /// <param name="quantization">What <c>--quantization</c> takes.</param>
     /// <returns>Seconds from the process's start until it is ready and until the first token is here; its resident memory then.</returns>
-    public static async Task<(double Ready, double FirstToken, long ResidentBytes)> StartAsync(string? model)
+    public static async Task<(double Ready, double FirstToken, long ResidentBytes)> StartAsync(string? model, WeightQuantization quantization = WeightQuantization.None)
     {
-        string[] chosen = model is null ? [] : ["--model", model, "--served-model-name", "cluster-demo"];
+        string[] chosen = model is null ? [] : ["--model", model, "--served-model-name", "cluster-demo", "--quantization", quantization.ToString().ToLowerInvariant()];
         using var silo = new SiloProcess(Path.Combine(AppContext.BaseDirectory, "Cluster.Silo.dll"), chosen);
         long start = Stopwatch.GetTimestamp();
         await silo.StartAsync();
