@@ -18,6 +18,8 @@ internal sealed record ShardMemory(DeviceId Device, KvCacheShape CacheShape, lon
         Within(nameof(spec.MaxBatchedTokens), spec.MaxBatchedTokens, 1, 1 << 20);
         Within(nameof(spec.MaxSequences), spec.MaxSequences, 1, spec.MaxBatchedTokens);
         Within(nameof(spec.BlockSize), spec.BlockSize, 1, 4096);
+        if (spec.KvType != DType.Float32 && spec.BlockSize % 2 != 0)
+            throw new ShardSpecException(nameof(spec.BlockSize), $"even for a KV cache of {spec.KvType}", Text(spec.BlockSize));
         Within("TensorParallel.Size", spec.TensorParallel.Size, 1, 1);
         Within("Pipeline.Size", spec.Pipeline.Size, 1, 1);
         // float32 elements that one managed table may have

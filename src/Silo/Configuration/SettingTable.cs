@@ -40,7 +40,7 @@ internal static class SettingTable
         Engine.Integer("max-num-seqs", "Most sequences per step.", "128", 1, 1 << 16, o => o.MaxNumSeqs, (o, v) => o.MaxNumSeqs = (int)v),
         Engine.Integer("max-num-batched-tokens", "Token budget of a step.", "512", 1, 1 << 20, o => o.MaxNumBatchedTokens, (o, v) => o.MaxNumBatchedTokens = (int)v),
         Engine.Bytes("kv-cache-memory-bytes", "KV cache per shard.", "a quarter of free memory, at most 2GiB and what --max-num-seqs sequences need", 1 << 10, 1L << 50, o => o.KvCacheMemoryBytes, (o, v) => o.KvCacheMemoryBytes = v),
-        Engine.Choice("kv-cache-dtype", ["auto", "float32", "bfloat16"], "Stored type of keys and values; auto is float32.", o => o.KvCacheDtype, (o, v) => o.KvCacheDtype = v),
+        Engine.Choice("kv-cache-dtype", ["auto", "float32", "bfloat16", "int8"], "Stored type of keys and values; auto is float32, int8 has a factor per token and head.", o => o.KvCacheDtype, (o, v) => o.KvCacheDtype = v),
         Engine.Integer("block-size", "Tokens per KV block.", "16", 1, 1024, o => o.BlockSize, (o, v) => o.BlockSize = (int)v),
         Engine.Switch("enable-prefix-caching", "Share committed KV blocks between equal prompt beginnings.", o => o.EnablePrefixCaching, (o, v) => o.EnablePrefixCaching = v),
         Engine.Integer("max-queued-requests", "Sequences that may wait per replica; more get 503.", "1024", 1, 1 << 20, o => o.MaxQueuedRequests, (o, v) => o.MaxQueuedRequests = (int)v),

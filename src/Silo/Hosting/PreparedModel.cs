@@ -56,7 +56,7 @@ internal sealed record PreparedModel(string Name, string Folder, DeviceSetting D
                 throw new StartFailedException("there is no such folder or GGUF file");
             if (options.Quantization != ClusterOptions.NoQuantization && Checkpoint.ReadIndex(folder) is { IsQuantized: true } index)
                 throw new StartFailedException($"--quantization: must be none, its weights are quantised already ({index.Types}), got {options.Quantization}");
-            DType kvType = options.KvCacheDtype == "bfloat16" ? DType.BFloat16 : DType.Float32;
+            DType kvType = options.KvCacheDtype switch { "bfloat16" => DType.BFloat16, "int8" => DType.Int8, _ => DType.Float32 };
             KvBudget budget = KvBudget.For(options, ModelConfig.Load(folder), kvType, freeBytes);
             ServedModel served = ServedModelReader.Read(folder, name, options, time);
             served = served with { Description = served.Description with { MaxModelLength = budget.MaxModelLength } };

@@ -59,23 +59,65 @@ public sealed class RealEngineTests
         }
     }
 
-    private static async Task CheckAllAsync(ClusterFixture cluster, ConformanceCheckpoint checkpoint, int copies)
+    /// <summary>Narrow keys and values are lossy against the reference, and still the same whatever the schedule was.</summary>
+    [Theory]
+    [InlineData("llama", DType.Int8)]
+    [InlineData("qwen3", DType.BFloat16)]
+    [InlineData("qwen3", DType.Int8)]
+    public async Task NarrowKeysAndValues_EqualThemselvesUnderAnySchedule(string name, DType kvType)
+    {
+        using var checkpoint = ConformanceCheckpoint.Open(name);
+        await using DeviceThread device = await DeviceThread.StartAsync(new CpuOpsFactory(), new DeviceId("cpu", 0), 1);
+        var alone = new Dictionary<string, int[]>();
+        await using (ClusterFixture roomy = await StartAsync(checkpoint, device, budget: 200, blocks: 64, kvType: kvType))
+        {
+            foreach (ExpectedPrompt prompt in checkpoint.Expected.Prompts)
+                alone[prompt.Id] = (await Groups.RunAsync(roomy.Replica(), Groups.Group(prompt.Id, Groups.Start(prompt.Ids, prompt.Greedy.Length))))[0].Ids;
+        }
+
+        var all = new TaskCompletionSource();
+        await using ClusterFixture cluster = await StartAsync(checkpoint, device, budget: 48, blocks: 12, all.Task, kvType);
+        using var preemptions = new PreemptionCounter(cluster);
+        Task check = CheckAllAsync(cluster, checkpoint, copies: 3, prompt => alone[prompt.Id]);
+        await TargetReplicaTests.WaitUntilAsync(async () => await cluster.Replica().GetLoad() is { } load && load.Running + load.Waiting == 12);
+        all.SetResult();
+        await check;
+        Assert.True(preemptions.Count > 0, "Nobody was preempted: the pool was not tiny.");
+    }
+
+    [Fact]
+    public async Task NarrowKeysAndValues_OfThePrefixCacheEqualThemselves()
+    {
+        using var checkpoint = ConformanceCheckpoint.Open("qwen3");
+        await using DeviceThread device = await DeviceThread.StartAsync(new CpuOpsFactory(), new DeviceId("cpu", 0), 1);
+        await using ClusterFixture cluster = await StartAsync(checkpoint, device, budget: 64, blocks: 64, kvType: DType.Int8);
+        ExpectedPrompt prompt = checkpoint.Prompt("p130");
+        int[]? first = null;
+        foreach (int cached in (int[])[0, 128])
+        {
+            Answer answer = (await Groups.RunAsync(cluster.Replica(), Groups.Group($"c{cached}", Groups.Start(prompt.Ids, 24))))[0];
+            Assert.Equal(cached, answer.CachedTokens);
+            Assert.Equal(first ??= answer.Ids, answer.Ids);
+        }
+    }
+
+    private static async Task CheckAllAsync(ClusterFixture cluster, ConformanceCheckpoint checkpoint, int copies, Func<ExpectedPrompt, int[]>? expected = null)
     {
         IEnumerable<Task> runs = Enumerable.Range(0, copies).SelectMany(_ => checkpoint.Expected.Prompts).Select(async (prompt, i) =>
         {
             SequenceGroup group = Groups.Group($"s{i}", Groups.Start(prompt.Ids, prompt.Greedy.Length)) with { AcceptedAt = i };
-            Assert.Equal(prompt.Greedy, (await Groups.RunAsync(cluster.Replica(), group))[0].Ids);
+            Assert.Equal(expected?.Invoke(prompt) ?? prompt.Greedy, (await Groups.RunAsync(cluster.Replica(), group))[0].Ids);
         });
         await Task.WhenAll(runs);
     }
 
-    private static async Task<ClusterFixture> StartAsync(ConformanceCheckpoint checkpoint, DeviceThread device, int budget, int blocks, Task? gate = null)
+    private static async Task<ClusterFixture> StartAsync(ConformanceCheckpoint checkpoint, DeviceThread device, int budget, int blocks, Task? gate = null, DType kvType = DType.Float32)
     {
-        IShardEngine engine = await LoadAsync(checkpoint, device, budget, blocks);
+        IShardEngine engine = await LoadAsync(checkpoint, device, budget, blocks, kvType);
         return await new ClusterFixture { Engine = (_, _) => new GatedEngine(engine, gate ?? Task.CompletedTask), Configure = options => options.MaxNumBatchedTokens = budget }.StartAsync();
     }
 
-    private static async Task<IShardEngine> LoadAsync(ConformanceCheckpoint checkpoint, DeviceThread device, int budget, int blocks)
+    private static async Task<IShardEngine> LoadAsync(ConformanceCheckpoint checkpoint, DeviceThread device, int budget, int blocks, DType kvType)
     {
         ShardSpec spec = new()
         {
@@ -85,9 +127,10 @@ public sealed class RealEngineTests
             MaxBatchedTokens = Math.Max(budget, 16),
             MaxSequences = 16,
             KvCacheBytes = 0,
+            KvType = kvType,
         };
         Cluster.Kernels.Models.ModelConfig config = Cluster.Kernels.Models.ModelConfig.Load(checkpoint.Folder);
-        long blockBytes = new KvCacheShape(config.Layers.Count, 1, spec.BlockSize, config.KvHeads, config.HeadDim, DType.Float32).BlockBytes;
+        long blockBytes = new KvCacheShape(config.Layers.Count, 1, spec.BlockSize, config.KvHeads, config.HeadDim, kvType).BlockBytes;
         return await ShardEngine.LoadAsync(spec with { KvCacheBytes = blocks * blockBytes }, device);
     }
 

@@ -4,11 +4,10 @@ using Cluster.Kernels.Execution;
 namespace Cluster.Kernels.Tests.Cpu;
 
 /// <summary>One sequence whose rows are stored and attended chunk by chunk, over shuffled blocks, beside a second sequence.</summary>
-internal sealed class AttentionBench(QkvLayout layout, int blockSize, DType type, int threads, CpuPath path) : IDisposable
+internal sealed class AttentionBench(QkvLayout layout, int blockSize, DType type, int threads, CpuPath path, int maxRows = 256) : IDisposable
 {
-    private const int MaxRows = 256;
     private readonly CpuBench _bench = new(threads, path);
-    private readonly int[] _blocks = Shuffled((MaxRows + blockSize - 1) / blockSize);
+    private readonly int[] _blocks = Shuffled((maxRows + blockSize - 1) / blockSize);
     private KvCache? _cache;
 
     private KvCache Cache => _cache ??= _bench.Ops.AllocateKvCache(new KvCacheShape(2, (2 * _blocks.Length) + 1, blockSize, layout.KvHeads, layout.HeadDim, type));

@@ -20,6 +20,9 @@ public sealed class CpuAttentionTests
         { 6, 3, 72, 16, DType.Float32, 0 },
         { 2, 1, 16, 1, DType.Float32, 3 },
         { 5, 1, 80, 64, DType.Float32, 0 },
+        { 8, 2, 64, 16, DType.Int8, 0 },
+        { 7, 1, 40, 24, DType.Int8, 50 },
+        { 6, 3, 18, 2, DType.Int8, 9 },
     };
 
     [Theory]
@@ -93,6 +96,47 @@ public sealed class CpuAttentionTests
         CpuBench.AssertClose([.. whole.Select(value => (double)value)], zigzag, 1e-6, "three parts");
     }
 
+    /// <summary>Over several segments of keys, which one thread folds and several threads compute apart.</summary>
+    [Theory]
+    [InlineData(4, 1, 32, 16, DType.BFloat16, 0)]
+    [InlineData(4, 2, 16, 16, DType.Int8, 0)]
+    [InlineData(2, 1, 24, 16, DType.Float32, 1300)]
+    public void LongSequences_AreTheSameForAnyThreadsAndChunks(int queryHeads, int kvHeads, int headDim, int blockSize, DType type, int window)
+    {
+        var layout = new QkvLayout(queryHeads, kvHeads, headDim);
+        const int Length = 2600;
+        float[] rows = CpuBench.Values(Length * layout.Width, 5);
+        int[] last = [Length - 7, 1, 5, 1];
+        using var whole = new AttentionBench(layout, blockSize, type, threads: 1, CpuPaths.Best, Length);
+        (float[] output, float[] lse) = whole.Run(rows, [Length], window);
+        foreach (int row in (int[])[1023, 1024, 2047, 2599])
+            CpuBench.AssertClose(Oracle(rows, layout, row, type, window), output.AsSpan(row * layout.QueryWidth, layout.QueryWidth), 2e-5, $"row {row}");
+        foreach (CpuPath path in CpuBench.Paths)
+        {
+            foreach (int threads in (int[])[1, 2, 7])
+            {
+                using var step = new AttentionBench(layout, blockSize, type, threads, path, Length);
+                (float[] chunked, float[] chunkedLse) = step.Run(rows, last, window);
+                CpuBench.AssertSameBits(output, chunked, $"{path}, {threads} threads");
+                CpuBench.AssertSameBits(lse, chunkedLse, $"{path}, {threads} threads");
+            }
+        }
+    }
+
+    [Fact]
+    public void StaleInt8FactorsOfOtherSequences_DoNotLeak()
+    {
+        var layout = new QkvLayout(2, 1, 16);
+        using var step = new AttentionBench(layout, 16, DType.Int8, threads: 1, CpuPaths.Best);
+        float[] rows = CpuBench.Values(70 * layout.Width, 3);
+        (float[] clean, _) = step.Run(rows[..(5 * layout.Width)], [5], 0);
+        float[] poison = [.. rows];
+        Array.Fill(poison, float.NaN);
+        Assert.All(step.Run(poison, [70], 0).Output, value => Assert.True(float.IsNaN(value)));
+        (float[] after, _) = step.Run(rows[..(5 * layout.Width)], [5], 0);
+        CpuBench.AssertSameBits(clean, after, "after NaN in the blocks");
+    }
+
     [Fact]
     public void BadIndices_AreRefused()
     {
@@ -110,15 +154,18 @@ public sealed class CpuAttentionTests
         for (int head = 0; head < layout.QueryHeads; head++)
         {
             int kvHead = head / (layout.QueryHeads / layout.KvHeads);
-            double Value(int key, int d) => CpuBench.Rounded(rows[(key * layout.Width) + layout.QueryWidth + layout.KvWidth + (kvHead * layout.HeadDim) + d], type);
+            double[][] keys = [.. Enumerable.Range(0, row + 1).Select(key => Stored(rows, (key * layout.Width) + layout.QueryWidth + (kvHead * layout.HeadDim)))];
+            double[][] values = [.. Enumerable.Range(0, row + 1).Select(key => Stored(rows, (key * layout.Width) + layout.QueryWidth + layout.KvWidth + (kvHead * layout.HeadDim)))];
             double Score(int key) => Enumerable.Range(0, layout.HeadDim).Sum(d =>
                 (double)rows[(row * layout.Width) + (head * layout.HeadDim) + d]
-                * CpuBench.Rounded(rows[(key * layout.Width) + layout.QueryWidth + (kvHead * layout.HeadDim) + d], type)) / Math.Sqrt(layout.HeadDim);
+                * keys[key][d]) / Math.Sqrt(layout.HeadDim);
             double[] weights = [.. Enumerable.Range(first, row + 1 - first).Select(key => Math.Exp(Score(key)))];
             for (int d = 0; d < layout.HeadDim; d++)
-                output[(head * layout.HeadDim) + d] = Enumerable.Range(first, row + 1 - first).Sum(key => weights[key - first] * Value(key, d)) / weights.Sum();
+                output[(head * layout.HeadDim) + d] = Enumerable.Range(first, row + 1 - first).Sum(key => weights[key - first] * values[key][d]) / weights.Sum();
         }
 
         return output;
+
+        double[] Stored(float[] all, int at) => KvRounding.Of(all.AsSpan(at, layout.HeadDim), type);
     }
 }

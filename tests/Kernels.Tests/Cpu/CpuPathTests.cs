@@ -110,9 +110,12 @@ internal static class OpsDigest
     private static void AddAttention(CpuPath path, int threads, List<float> hash)
     {
         var layout = new QkvLayout(6, 2, 24);
-        using var attention = new AttentionBench(layout, 16, DType.BFloat16, threads, path);
-        (float[] output, float[] lse) = attention.Run(CpuBench.Values(90 * layout.Width, 50), [70, 1, 19], 40);
-        hash.AddRange(output);
-        hash.AddRange(lse);
+        foreach (DType type in (DType[])[DType.BFloat16, DType.Float32, DType.Int8])
+        {
+            using var attention = new AttentionBench(layout, 16, type, threads, path);
+            (float[] output, float[] lse) = attention.Run(CpuBench.Values(90 * layout.Width, 50), [70, 1, 19], 40);
+            hash.AddRange(output);
+            hash.AddRange(lse);
+        }
     }
 }

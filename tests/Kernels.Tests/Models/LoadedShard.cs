@@ -32,12 +32,12 @@ internal sealed class LoadedShard : IAsyncDisposable
         BlockSize = BlockSize,
     };
 
-    public static async Task<LoadedShard> OpenAsync(string folder, DType? weightType = null, WeightQuantization quantization = WeightQuantization.None)
+    public static async Task<LoadedShard> OpenAsync(string folder, DType? weightType = null, WeightQuantization quantization = WeightQuantization.None, DType kvType = DType.Float32)
     {
         DeviceThread device = await DeviceThread.StartAsync(new CpuOpsFactory(), new DeviceId("cpu", 0), 1);
         try
         {
-            return new LoadedShard(device, await ShardEngine.LoadAsync(Spec(folder) with { WeightType = weightType, Quantization = quantization }, device));
+            return new LoadedShard(device, await ShardEngine.LoadAsync(Spec(folder) with { WeightType = weightType, Quantization = quantization, KvType = kvType }, device));
         }
         catch
         {

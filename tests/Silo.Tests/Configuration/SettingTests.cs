@@ -28,6 +28,7 @@ public sealed class SettingTests
             "--model", "a", "--model=b", "--served-model-name", "x", "--served-model-name", "y", "--host", "0.0.0.0", "--port", "0", "--dtype", "bfloat16", "--quantization", "int8",
             "--max-model-len", "77", "--max-num-seqs", "4", "--max-num-batched-tokens", "8", "--kv-cache-memory-bytes", "1.5GiB", "--seed", "-5",
             "--api-key", "k", "--no-enable-prefix-caching", "--devices", "cpu:0/2,cpu:1", "--redis", "localhost:6379", "--shutdown-timeout", "3",
+            "--kv-cache-dtype", "int8",
         ]);
         Assert.Empty(errors);
         Assert.Equal(["a", "b"], options.Model);
@@ -36,6 +37,7 @@ public sealed class SettingTests
         Assert.Equal((4, 8, 3L << 29, -5L), (options.MaxNumSeqs, options.MaxNumBatchedTokens, options.KvCacheMemoryBytes, options.Seed));
         Assert.Equal((false, "cpu:0/2,cpu:1", "localhost:6379", 3), (options.EnablePrefixCaching, options.Devices, options.Redis, options.ShutdownTimeout));
         Assert.Equal(["k"], options.ApiKey);
+        Assert.Equal("int8", options.KvCacheDtype);
     }
 
     [Fact]

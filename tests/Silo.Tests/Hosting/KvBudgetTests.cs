@@ -14,6 +14,15 @@ public sealed class KvBudgetTests
     private static long BlockBytes(int blockSize) => 2L * Model.Layers.Count * blockSize * Model.KvHeads * Model.HeadDim * 4;
 
     [Fact]
+    public void Int8_HoldsAFactorPerTokenAndHead()
+    {
+        KvBudget exact = KvBudget.For(new ClusterOptions { MaxNumSeqs = 3 }, Model, DType.Float32, long.MaxValue);
+        KvBudget narrow = KvBudget.For(new ClusterOptions { MaxNumSeqs = 3 }, Model, DType.Int8, long.MaxValue);
+        Assert.Equal(exact.Bytes / (4 * Model.HeadDim) * (Model.HeadDim + 4), narrow.Bytes);
+        Assert.Equal(exact.Tokens, narrow.Tokens);
+    }
+
+    [Fact]
     public void ByDefaultItIsWhatTheSequencesNeed()
     {
         KvBudget budget = KvBudget.For(new ClusterOptions { MaxNumSeqs = 3 }, Model, DType.Float32, 1L << 40);
