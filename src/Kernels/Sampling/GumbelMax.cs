@@ -58,6 +58,8 @@ internal static class GumbelMax
         for (int block = 0; block < blocks; block++)
         {
             noise.FillBlock(block, bits);
+            if (Vector512.IsHardwareAccelerated && !AnyPromising(scaled.Slice(block * GumbelNoise.BlockTokens, GumbelNoise.BlockTokens), bits, threshold[0], survivors.Floor))
+                continue;
             for (int part = 0; part < GumbelNoise.BlockTokens; part += 8)
             {
                 int start = block * GumbelNoise.BlockTokens + part;
@@ -74,6 +76,18 @@ internal static class GumbelMax
         for (int token = blocks * GumbelNoise.BlockTokens; token < scaled.Length; token++)
             Improves(scaled, token, survivors, noise, ref best, ref bestScore);
         return best;
+    }
+
+    // Nearly no block has a token that can win: one look at all of it.
+    private static bool AnyPromising(ReadOnlySpan<float> scaled, ReadOnlySpan<uint> bits, float threshold, float floor)
+    {
+        Vector512<float> any = Vector512<float>.Zero, least = Vector512.Create(threshold), lowest = Vector512.Create(floor);
+        for (int part = 0; part < GumbelNoise.BlockTokens; part += 16)
+        {
+            Vector512<float> values = Vector512.Create(scaled.Slice(part, 16));
+            any |= Vector512.GreaterThan(values + NoiseBound(Vector512.Create(bits.Slice(part, 16))), least) & Vector512.GreaterThanOrEqual(values, lowest);
+        }
+        return Vector512.ExtractMostSignificantBits(any) != 0;
     }
 
     private static bool Improves(ReadOnlySpan<float> scaled, int token, Survivors survivors, GumbelNoise noise, ref int best, ref double bestScore)
@@ -94,6 +108,14 @@ internal static class GumbelMax
         Vector256<float> c = Vector256.ConvertToSingle((~bits >>> 1).AsInt32());
         Vector256<float> exponent = Vector256.ConvertToSingle(c.AsInt32());     // 2^23 * (log2(c) + 127), from below
         return Vector256.Create(Ln2 * (31 + 127)) - exponent * Vector256.Create(Ln2 / (1 << 23));
+    }
+
+    private static Vector512<float> NoiseBound(Vector512<uint> bits)
+    {
+        const float Ln2 = 0.693147181f;
+        Vector512<float> c = Vector512.ConvertToSingle((~bits >>> 1).AsInt32());
+        Vector512<float> exponent = Vector512.ConvertToSingle(c.AsInt32());
+        return Vector512.Create(Ln2 * (31 + 127)) - exponent * Vector512.Create(Ln2 / (1 << 23));
     }
 
     // Room for the single-precision rounding of bound and sum.

@@ -9,7 +9,7 @@ namespace Cluster.Kernels.Sampling;
 internal readonly struct GumbelNoise(ulong seed, int choice, int position)
 {
     /// <summary>Tokens of one call of <see cref="FillBlock"/>.</summary>
-    public const int BlockTokens = 32;
+    public const int BlockTokens = 64;
 
     // Fourth counter word: what the numbers are for. Another use of the same seed takes another value.
     private const uint Purpose = 0;
@@ -24,8 +24,8 @@ internal readonly struct GumbelNoise(ulong seed, int choice, int position)
         return ((token >> 3) & 3) switch { 0 => words.Word0, 1 => words.Word1, 2 => words.Word2, _ => words.Word3 };
     }
 
-    /// <summary>Random words of tokens [32 * block, 32 * block + 32).</summary>
-    public void FillBlock(int block, Span<uint> bits) => Philox.EightCounters((uint)block * 8, (uint)position, (uint)choice, Purpose, seed, bits);
+    /// <summary>Random words of tokens [64 * block, 64 * block + 64).</summary>
+    public void FillBlock(int block, Span<uint> bits) => Philox.SixteenCounters((uint)block * 16, (uint)position, (uint)choice, Purpose, seed, bits);
 
     /// <summary>-log(-log u) with u = (bits + 1/2) / 2^32, which is never 0 or 1.</summary>
     public static double FromBits(uint bits)

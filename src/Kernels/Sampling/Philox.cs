@@ -47,6 +47,54 @@ internal static class Philox
             (words[i], words[8 + i], words[16 + i], words[24 + i]) = Words(first + (uint)i, counter1, counter2, counter3, key);
     }
 
+    /// <summary>Counters first ... first + 15; word w of counter first + i goes to words[32 * (i / 8) + 8 * w + i % 8].</summary>
+    public static void SixteenCounters(uint first, uint counter1, uint counter2, uint counter3, ulong key, Span<uint> words)
+    {
+        if (Avx512F.IsSupported)
+        {
+            SixteenCountersAvx512(first, counter1, counter2, counter3, key, words);
+            return;
+        }
+        EightCounters(first, counter1, counter2, counter3, key, words);
+        EightCounters(first + 8, counter1, counter2, counter3, key, words[32..]);
+    }
+
+    private static void SixteenCountersAvx512(uint first, uint counter1, uint counter2, uint counter3, ulong key, Span<uint> words)
+    {
+        Vector512<uint> c0 = Vector512.Create(first) + Vector512<uint>.Indices;
+        Vector512<uint> c1 = Vector512.Create(counter1), c2 = Vector512.Create(counter2), c3 = Vector512.Create(counter3);
+        Vector512<uint> m0 = Vector512.Create(Multiplier0), m1 = Vector512.Create(Multiplier1);
+        uint key0 = (uint)key, key1 = (uint)(key >> 32);
+        for (int round = 0; round < Rounds; round++)
+        {
+            (Vector512<uint> high0, Vector512<uint> low0) = Multiply(c0, m0);
+            (Vector512<uint> high1, Vector512<uint> low1) = Multiply(c2, m1);
+            c0 = high1 ^ c1 ^ Vector512.Create(key0);
+            c1 = low1;
+            c2 = high0 ^ c3 ^ Vector512.Create(key1);
+            c3 = low0;
+            key0 += Weyl0;
+            key1 += Weyl1;
+        }
+        ReadOnlySpan<Vector512<uint>> all = [c0, c1, c2, c3];
+        for (int word = 0; word < all.Length; word++)
+        {
+            all[word].GetLower().CopyTo(words[(8 * word)..]);
+            all[word].GetUpper().CopyTo(words[(32 + (8 * word))..]);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static (Vector512<uint> High, Vector512<uint> Low) Multiply(Vector512<uint> a, Vector512<uint> b)
+    {
+        Vector512<ulong> even = Avx512F.Multiply(a, b);
+        Vector512<ulong> odd = Avx512F.Multiply((a.AsUInt64() >>> 32).AsUInt32(), b);
+        Vector512<uint> oddLanes = Vector512.Create(0xFFFFFFFF_00000000ul).AsUInt32();
+        Vector512<uint> high = Vector512.ConditionalSelect(oddLanes, odd.AsUInt32(), (even >>> 32).AsUInt32());
+        Vector512<uint> low = Vector512.ConditionalSelect(oddLanes, (odd << 32).AsUInt32(), even.AsUInt32());
+        return (high, low);
+    }
+
     private static void EightCountersAvx2(uint first, uint counter1, uint counter2, uint counter3, ulong key, Span<uint> words)
     {
         Vector256<uint> c0 = Vector256.Create(first) + Vector256.Create(0u, 1, 2, 3, 4, 5, 6, 7);

@@ -45,7 +45,7 @@ internal sealed class Sampler(int vocabulary)
             LogitMath.Divide(processed, parameters.Temperature, _scaled);
             scaled = _scaled;
         }
-        float scaledMax = LogitMath.Max(scaled);
+        float scaledMax = scaled == logits ? max : LogitMath.Max(scaled);
         Survivors survivors = Survivors.Of(scaled, scaledMax, parameters, _top);
         return GumbelMax.Draw(scaled, scaledMax, survivors, new GumbelNoise(state.Seed, state.Choice, state.Position));
     }

@@ -7,6 +7,8 @@ namespace Cluster.Kernels.Sampling;
 internal readonly record struct Survivors(float Floor, int LastTied)
 {
     private const int FirstLook = 256;
+    private const int EnoughInside = 512;
+    private const int Few = 2048;
 
     /// <summary>Whether a token survives.</summary>
     public bool Contains(float logit, int token) => logit > Floor || (logit == Floor && token <= LastTied);
@@ -26,53 +28,59 @@ internal readonly record struct Survivors(float Floor, int LastTied)
             floor = AtLeast(max + Math.Log(parameters.MinP));
         if (parameters.TopK > 0 && parameters.TopK < scaled.Length)
         {
-            ReadOnlySpan<ulong> best = top.Best(scaled, parameters.TopK, floor);
-            if (best.Length == parameters.TopK)
-                floor = TokenKey.Logit(best[^1]);
+            floor = top.LogitOfRank(scaled, max, parameters.TopK, floor) ?? floor;
         }
         var survivors = new Survivors(floor, int.MaxValue);
         return parameters.TopP < 1 ? survivors.Reach(scaled, max, parameters.TopP, top) : survivors;
     }
 
-    // The best 256 tokens hold nearly all of the probability of a trained model; a flat distribution needs a second look.
+    // Few survivors are sorted. Of many, single-precision weights find a bracket around the border, and only what lies inside it is
+    // sorted; where their error could move the border, all is summed again in double precision.
     private Survivors Reach(ReadOnlySpan<float> scaled, float max, double share, TopTokens top)
     {
-        double wanted = share * LogitMath.SumExp(scaled, max, Floor);
-        ReadOnlySpan<ulong> best = top.Best(scaled, FirstLook, Floor);
-        if (Cut(best, max, wanted, 0) is { } border)
+        if (Floor > float.MinValue && LogitMath.CountFrom(scaled, Floor) <= Few)
+            return ReachAll(top.Between(scaled, float.NegativeInfinity, max, Floor), max, share);
+        double total = top.Bracket.Weigh(scaled, max, Floor);
+        double wanted = share * total, doubt = MassBracket.Error * total;
+
+        // The best 256 tokens hold nearly all of the probability of a trained model. No token weighs more than 1.
+        if (FirstLook > wanted)
+        {
+            ReadOnlySpan<ulong> best = top.Best(scaled, FirstLook, Floor);
+            if (Cut(best, max, wanted, 0, doubt) is { } early)
+                return early;
+        }
+        (float low, float high, double above) = top.Bracket.Find(scaled, max, Floor, total, wanted, EnoughInside);
+        if (Cut(top.Between(scaled, low, high, Floor), max, wanted, above, doubt) is { } border)
             return border;
-        return best.Length < FirstLook ? this : ReachByBuckets(scaled, max, wanted, top);
+
+        double exact = share * LogitMath.SumExp(scaled, max, Floor, MathF.BitIncrement(high), out double before);
+        if (before < exact && Cut(top.Between(scaled, low, high, Floor), max, exact, before, 0) is { } sure)
+            return sure;
+
+        // The bracket missed, or a share of all but 1 is reached by all tokens or, by rounding, not at all.
+        return Cut(top.Between(scaled, float.NegativeInfinity, max, Floor), max, exact, 0, 0) ?? this;
     }
 
-    // Sums probability by distance from the greatest logit; only the bucket in which the share is reached is sorted.
-    private Survivors ReachByBuckets(ReadOnlySpan<float> scaled, float max, double wanted, TopTokens top)
+    private Survivors ReachAll(ReadOnlySpan<ulong> keys, float max, double share)
     {
-        Span<double> mass = stackalloc double[TopTokens.Buckets];
-        mass.Clear();
-        foreach (float logit in scaled)
-        {
-            if (logit >= Floor)
-                mass[TopTokens.BucketOf(logit, max)] += Math.Exp((double)logit - max);
-        }
-        double before = 0;
-        for (int bucket = 0; bucket < mass.Length; before += mass[bucket++])
-        {
-            if (before + mass[bucket] < wanted)
-                continue;
-            if (Cut(top.InBucket(scaled, max, bucket, Floor), max, wanted, before) is { } border)
-                return border;
-        }
-        return this;
+        double total = 0;
+        for (int i = keys.Length - 1; i >= 0; i--)
+            total += Math.Exp((double)TokenKey.Logit(keys[i]) - max);
+        return Cut(keys, max, share * total, 0, 0) ?? this;
     }
 
-    // The last token before the share is reached; null if all of them together do not exceed it. Best first.
-    private static Survivors? Cut(ReadOnlySpan<ulong> keys, float max, double wanted, double sum)
+    // The last token before the share is reached; null if all of them together do not exceed it, or if a sum is nearer to it
+    // than the doubt. Best first.
+    private static Survivors? Cut(ReadOnlySpan<ulong> keys, float max, double wanted, double sum, double doubt)
     {
         foreach (ulong key in keys)
         {
+            if (Math.Abs(sum - wanted) < doubt)
+                return null;
             sum += Math.Exp((double)TokenKey.Logit(key) - max);
             if (sum >= wanted)
-                return new Survivors(TokenKey.Logit(key), TokenKey.Token(key));
+                return sum - wanted < doubt ? null : new Survivors(TokenKey.Logit(key), TokenKey.Token(key));
         }
         return null;
     }

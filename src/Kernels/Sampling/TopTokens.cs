@@ -5,14 +5,11 @@ namespace Cluster.Kernels.Sampling;
 /// <summary>Finds the best n of a row of logits without sorting the row. One object per device thread; its memory is reused.</summary>
 internal sealed class TopTokens
 {
-    /// <summary>Buckets of <see cref="BucketOf"/>.</summary>
-    public const int Buckets = 2048;
-
-    private const float BucketsPerUnit = 64;
+    private const int FewRanks = 256;
     private ulong[] _keys = new ulong[256];
 
-    /// <summary>Distance of a logit from the greatest one in steps of 1/64; what is further than 32 shares the last bucket.</summary>
-    public static int BucketOf(float logit, float max) => (int)Math.Min((max - logit) * BucketsPerUnit, Buckets - 1);
+    /// <summary>Finds where a share of the probability is reached.</summary>
+    public MassBracket Bracket { get; } = new();
 
     /// <summary>
     /// The best <paramref name="count"/> finite logits at or above <paramref name="floor"/>, best first, as
@@ -47,15 +44,56 @@ internal sealed class TopTokens
         return Shrink(kept, count);
     }
 
-    /// <summary>All logits of one bucket at or above <paramref name="floor"/>, best first. Valid until the next call.</summary>
-    public ReadOnlySpan<ulong> InBucket(ReadOnlySpan<float> logits, float max, int bucket, float floor)
+    /// <summary>
+    /// The logit of rank <paramref name="rank"/> (1 = the greatest) among the finite ones at or above <paramref name="floor"/>; null if there
+    /// are not as many. Of many ranks, counting narrows the range first, and only what is left in it is sorted.
+    /// </summary>
+    public float? LogitOfRank(ReadOnlySpan<float> logits, float max, int rank, float floor)
+    {
+        const float Depth = 64;
+        float low = MathF.Max(floor, max - Depth), high = max;
+        int inside = rank > FewRanks ? LogitMath.CountFrom(logits, low) : 0, above = 0;
+        if (inside < rank)
+        {
+            ReadOnlySpan<ulong> best = Best(logits, rank, floor);
+            return best.Length == rank ? TokenKey.Logit(best[^1]) : null;
+        }
+        // (high, max] holds above tokens, [low, high] the others.
+        while (inside - above > FewRanks)
+        {
+            float middle = low + ((high - low) / 2);
+            if (middle <= low || middle >= high)
+                break;
+            int count = LogitMath.CountFrom(logits, MathF.BitIncrement(middle));
+            if (count < rank)
+                (high, above) = (middle, count);
+            else
+                (low, inside) = (MathF.BitIncrement(middle), count);
+        }
+        return TokenKey.Logit(Between(logits, MathF.BitDecrement(low), high, floor)[rank - above - 1]);
+    }
+
+    /// <summary>All logits in (low, high] at or above <paramref name="floor"/>, best first. Valid until the next call.</summary>
+    public ReadOnlySpan<ulong> Between(ReadOnlySpan<float> logits, float low, float high, float floor)
     {
         if (_keys.Length < logits.Length)
             _keys = new ulong[logits.Length];
         int kept = 0;
-        for (int token = 0; token < logits.Length; token++)
+        int vectorEnd = logits.Length - (logits.Length % Vector256<float>.Count);
+        Vector256<float> lower = Vector256.Create(low), upper = Vector256.Create(high), lowest = Vector256.Create(floor);
+        for (int start = 0; start < vectorEnd; start += Vector256<float>.Count)
         {
-            if (logits[token] >= floor && BucketOf(logits[token], max) == bucket)
+            Vector256<float> values = Vector256.Create(logits.Slice(start, Vector256<float>.Count));
+            uint mask = (Vector256.GreaterThan(values, lower) & Vector256.LessThanOrEqual(values, upper) & Vector256.GreaterThanOrEqual(values, lowest)).ExtractMostSignificantBits();
+            for (; mask != 0; mask &= mask - 1)
+            {
+                int token = start + System.Numerics.BitOperations.TrailingZeroCount(mask);
+                _keys[kept++] = TokenKey.Of(logits[token], token);
+            }
+        }
+        for (int token = vectorEnd; token < logits.Length; token++)
+        {
+            if (logits[token] > low && logits[token] <= high && logits[token] >= floor)
                 _keys[kept++] = TokenKey.Of(logits[token], token);
         }
         return Shrink(kept, kept);

@@ -55,6 +55,42 @@ public sealed class SamplerTests
     }, iter: 2000, threads: 1);
 
     [Fact]
+    public void A_draw_from_a_large_vocabulary_equals_the_definition()
+    {
+        const int Vocabulary = 128_256;
+        var sampler = new Sampler(Vocabulary);
+        Gen.Select(Parameters, Gen.Int[0, 2], Gen.ULong, Gen.Int[0, 100_000]).Sample((parameters, shape, seed, position) =>
+        {
+            float[] logits = MakeLogits(Vocabulary, shape, seed);
+            var state = new SamplingState { Parameters = parameters, Seed = seed, Choice = 1, Position = position, Tokens = new int[] { 5, 6, 5 }, PromptLength = 1 };
+            Assert.Equal(NaiveSampler.Draw(logits, state), sampler.Choose(logits, new LogitRequest(state, -1, -1)).Token);
+        }, iter: 60, threads: 1);
+    }
+
+    [Theory]
+    [InlineData(0.9f, 0)]
+    [InlineData(0.3f, 0)]
+    [InlineData(0.9f, 5000)]
+    public void A_draw_allocates_its_result_only(float topP, int topK)
+    {
+        const int Vocabulary = 128_256;
+        var sampler = new Sampler(Vocabulary);
+        float[] logits = MakeLogits(Vocabulary, 0, 3);
+        var parameters = new SamplingParameters { TopP = topP, TopK = topK };
+        LogitRequest[] requests = [.. Enumerable.Range(0, 40).Select(position => new LogitRequest(
+            new SamplingState { Parameters = parameters, Seed = 1, Choice = 0, Position = position, Tokens = default, PromptLength = 0 }, -1, -1))];
+        sampler.Choose(logits, requests[0]);
+        long start = GC.GetAllocatedBytesForCurrentThread();
+        var results = new LogitResult(0, float.NaN, []);
+        long one = GC.GetAllocatedBytesForCurrentThread() - start;
+        start = GC.GetAllocatedBytesForCurrentThread();
+        foreach (LogitRequest request in requests)
+            results = sampler.Choose(logits, request);
+        Assert.Equal(requests.Length * one, GC.GetAllocatedBytesForCurrentThread() - start);
+        Assert.InRange(results.Token, 0, Vocabulary - 1);
+    }
+
+    [Fact]
     public void Survivors_equal_the_definition() => Cases.Sample(test =>
     {
         double[] expected = NaiveSampler.Process(test.Logits, test.State);
