@@ -133,9 +133,7 @@ internal sealed unsafe partial class CpuOps : IDeviceOps
     public void ReadRows(DeviceBuffer buffer, int rows, RowReader reader)
     {
         float* values = Matrix(buffer, rows, buffer.Columns);
-        int columns = buffer.Columns;
-        _readers.Run(_pool, rows, (long)rows * columns * HostWorkPerElement, (row, thread) =>
-            reader(row, new ReadOnlySpan<float>(values + ((long)row * columns), columns), thread));
+        _readers.Run(_pool, rows, (long)rows * buffer.Columns * HostWorkPerElement, values, buffer.Columns, reader);
     }
 
     public void WriteRow(DeviceBuffer buffer, int row, ReadOnlySpan<float> values) => values.CopyTo(Row(buffer, row));

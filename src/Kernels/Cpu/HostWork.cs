@@ -1,25 +1,34 @@
 using System.Runtime.InteropServices;
+using Cluster.Kernels.Execution;
 
 namespace Cluster.Kernels.Cpu;
 
-/// <summary>Runs a delegate in the chunks of a region of <see cref="CpuThreadPool"/>, whose bodies are function pointers. One caller at a time.</summary>
+/// <summary>
+/// Hands rows to a delegate in the chunks of a region of <see cref="CpuThreadPool"/>, whose bodies are function pointers. One caller
+/// at a time; allocates nothing.
+/// </summary>
 internal sealed unsafe class HostWork : IDisposable
 {
     private GCHandle _self;
-    private Action<int, int>? _body;
+    private RowReader? _reader;
+    private float* _values;
+    private int _columns;
 
     public HostWork() => _self = GCHandle.Alloc(this);
 
-    /// <summary>Runs body(chunk, thread) for every chunk.</summary>
+    /// <summary>Calls the reader for every row of a matrix.</summary>
     /// <param name="pool">The threads.</param>
-    /// <param name="chunks">Number of chunks.</param>
+    /// <param name="rows">Number of rows.</param>
     /// <param name="work">Size in multiply-adds or so: a little is done by the caller alone.</param>
-    /// <param name="body">What to do.</param>
-    public void Run(CpuThreadPool pool, int chunks, long work, Action<int, int> body)
+    /// <param name="values">First row.</param>
+    /// <param name="columns">Elements of a row.</param>
+    /// <param name="reader">What to do.</param>
+    public void Run(CpuThreadPool pool, int rows, long work, float* values, int columns, RowReader reader)
     {
-        _body = body;
-        pool.Run(chunks, work, (void*)GCHandle.ToIntPtr(_self), &Chunk);
-        _body = null;
+        (_reader, _columns) = (reader, columns);
+        _values = values;
+        pool.Run(rows, work, (void*)GCHandle.ToIntPtr(_self), &Chunk);
+        _reader = null;
     }
 
     public void Dispose()
@@ -28,6 +37,9 @@ internal sealed unsafe class HostWork : IDisposable
             _self.Free();
     }
 
-    private static void Chunk(void* job, int chunk, int thread) =>
-        ((HostWork)GCHandle.FromIntPtr((nint)job).Target!)._body!(chunk, thread);
+    private static void Chunk(void* job, int row, int thread)
+    {
+        var self = (HostWork)GCHandle.FromIntPtr((nint)job).Target!;
+        self._reader!(row, new ReadOnlySpan<float>(self._values + ((long)row * self._columns), self._columns), thread);
+    }
 }

@@ -106,7 +106,8 @@ public sealed class ShardEngine : IShardEngine
         _source.Dispose();
     }
 
-    private ForwardOutput Execute(IDeviceOps ops, ForwardBatch batch, ExecutionPlan plan)
+    /// <summary>One step, on the device's thread. Allocates nothing but the results.</summary>
+    internal ForwardOutput Execute(IDeviceOps ops, ForwardBatch batch, ExecutionPlan plan)
     {
         _model.Forward(ops.Prepare(batch), plan);
         if (batch.LogitRows.Length == 0)

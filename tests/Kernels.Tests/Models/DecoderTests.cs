@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Cluster.Kernels.Cpu;
 using Cluster.Kernels.Execution;
 using Cluster.Kernels.Models;
+using Cluster.Kernels.Sampling;
 using Cluster.TestKit;
 using Cluster.TestKit.Processes;
 
@@ -80,25 +81,41 @@ public sealed class DecoderTests : IDisposable
         Assert.Equal("tensor model.norm.weight: dtype", error.Field);
     }
 
-    [Fact]
-    public async Task A_step_allocates_nothing_on_the_device_thread_but_its_results()
+    [Theory]
+    [InlineData("llama", DType.Float32, false)]
+    [InlineData("llama", DType.Int8, true)]
+    [InlineData("qwen2_moe", DType.BFloat16, true)]
+    public async Task Steps_allocate_nothing_on_the_device_thread_but_their_results(string name, DType kvType, bool samples)
     {
-        await using LoadedShard shard = await LoadedShard.OpenAsync(SharedData.InRepository("tests", "Checkpoints", "qwen2_moe"));
-        int[] ids = SharedPrompt("qwen2_moe");
-        ForwardBatch[] steps = [.. Enumerable.Range(0, 8).Select(i =>
-            TestSequence.Batch(LoadedShard.BlockSize, [(new TestSequence(ids, LoadedShard.Blocks(ids.Length)), ids.Length)], TestSequence.Greedy))];
-        async Task<long> MeasureAsync()
+        await using LoadedShard shard = await LoadedShard.OpenAsync(SharedData.InRepository("tests", "Checkpoints", name), kvType: kvType);
+        int[] ids = SharedPrompt(name);
+        var parameters = new SamplingParameters { TopP = 0.9f, TopK = 40, Temperature = 0.8f };
+        LogitRequest Request(int step) => new(samples ? new SamplingState
         {
-            long before = await shard.OnDeviceAsync(_ => GC.GetAllocatedBytesForCurrentThread());
-            foreach (ForwardBatch step in steps)
-                await shard.Engine.ExecuteAsync(step);
-            return await shard.OnDeviceAsync(_ => GC.GetAllocatedBytesForCurrentThread()) - before;
-        }
-        // The least of several runs: what the runtime itself allocates once (tiering, a parked thread's first wait) is no part of a step.
-        var runs = new List<long>();
-        for (int run = 0; run < 6; run++)
-            runs.Add(await MeasureAsync() / steps.Length);
-        Assert.InRange(runs.Min(), 0, 1024);
+            Parameters = parameters, Seed = 1, Choice = 0, Position = step, Tokens = ids, PromptLength = ids.Length,
+        } : TestSequence.Greedy.Sampling, -1, -1);
+        ForwardBatch[] steps = [.. Enumerable.Range(0, 40).Select(step => TestSequence.Batch(
+            LoadedShard.BlockSize, [(new TestSequence(ids, LoadedShard.Blocks(ids.Length)) { Computed = ids.Length - 1 }, 1)], Request(step)))];
+        const int Rounds = 10;
+        (long actual, long expected) = await shard.OnDeviceAsync(ops =>
+        {
+            ForwardOutput? output = null;
+            void Run()
+            {
+                foreach (ForwardBatch step in steps)
+                    output = shard.Engine.Execute(ops, step, ExecutionPlan.Exact);
+            }
+
+            Run();
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            for (int round = 0; round < Rounds; round++)
+                Run();
+            long stepped = GC.GetAllocatedBytesForCurrentThread() - before;
+            before = GC.GetAllocatedBytesForCurrentThread();
+            output = new ForwardOutput([new LogitResult(0, float.NaN, [])]);
+            return (stepped, Rounds * steps.Length * (GC.GetAllocatedBytesForCurrentThread() - before));
+        });
+        Assert.Equal(expected, actual);
     }
 
     private static int[] SharedPrompt(string name)
