@@ -19,6 +19,7 @@ internal static unsafe partial class PanelTile<TLanes, TVector, TFormat>
         TVector s20 = TLanes.Load(y2), s21 = TLanes.Load(y2 + v1), s22 = TLanes.Load(y2 + v2), s23 = TLanes.Load(y2 + v3);
         TVector s30 = TLanes.Load(y3), s31 = TLanes.Load(y3 + v1), s32 = TLanes.Load(y3 + v2), s33 = TLanes.Load(y3 + v3);
         long k = 0;
+        long ahead = tile.PrefetchBytes;
         for (int piece = 0; piece < tile.PieceCount; piece++)
         {
             long offset = tile.Pieces[piece].Offset;
@@ -28,6 +29,10 @@ internal static unsafe partial class PanelTile<TLanes, TVector, TFormat>
             w3 = tile.Panels3 + offset;
             for (long end = k + (2L * tile.Pieces[piece].Pairs); k < end; k += 2)
             {
+                Prefetch(w0 + ahead);
+                Prefetch(w1 + ahead);
+                Prefetch(w2 + ahead);
+                Prefetch(w3 + ahead);
                 TVector even0 = TFormat.Even<TLanes, TVector>(w0);
                 TVector even1 = TFormat.Even<TLanes, TVector>(w1);
                 TVector even2 = TFormat.Even<TLanes, TVector>(w2);
@@ -139,6 +144,7 @@ internal static unsafe partial class PanelTile<TLanes, TVector, TFormat>
         TVector s30 = TLanes.Load(y3), s31 = TLanes.Load(y3 + v1), s32 = TLanes.Load(y3 + v2), s33 = TLanes.Load(y3 + v3);
         TVector s40 = TLanes.Load(y4), s41 = TLanes.Load(y4 + v1), s42 = TLanes.Load(y4 + v2), s43 = TLanes.Load(y4 + v3);
         long k = 0;
+        long ahead = tile.PrefetchBytes;
         for (int piece = 0; piece < tile.PieceCount; piece++)
         {
             long offset = tile.Pieces[piece].Offset;
@@ -148,6 +154,10 @@ internal static unsafe partial class PanelTile<TLanes, TVector, TFormat>
             w3 = tile.Panels3 + offset;
             for (long end = k + (2L * tile.Pieces[piece].Pairs); k < end; k += 2)
             {
+                Prefetch(w0 + ahead);
+                Prefetch(w1 + ahead);
+                Prefetch(w2 + ahead);
+                Prefetch(w3 + ahead);
                 TVector even0 = TFormat.Even<TLanes, TVector>(w0);
                 TVector even1 = TFormat.Even<TLanes, TVector>(w1);
                 TVector even2 = TFormat.Even<TLanes, TVector>(w2);

@@ -21,6 +21,7 @@ internal static unsafe partial class PanelTile<TLanes, TVector, TFormat>
         TVector s40 = TLanes.Load(y4), s41 = TLanes.Load(y4 + v1);
         TVector s50 = TLanes.Load(y5), s51 = TLanes.Load(y5 + v1);
         long k = 0;
+        long ahead = tile.PrefetchBytes;
         for (int piece = 0; piece < tile.PieceCount; piece++)
         {
             long offset = tile.Pieces[piece].Offset;
@@ -28,6 +29,8 @@ internal static unsafe partial class PanelTile<TLanes, TVector, TFormat>
             w1 = tile.Panels1 + offset;
             for (long end = k + (2L * tile.Pieces[piece].Pairs); k < end; k += 2)
             {
+                Prefetch(w0 + ahead);
+                Prefetch(w1 + ahead);
                 TVector even0 = TFormat.Even<TLanes, TVector>(w0);
                 TVector even1 = TFormat.Even<TLanes, TVector>(w1);
                 TVector evenX0 = TLanes.Broadcast(x0[k]);

@@ -23,6 +23,7 @@ internal static unsafe partial class PanelTile<TLanes, TVector, TFormat>
         TVector s60 = TLanes.Load(y6), s61 = TLanes.Load(y6 + v1), s62 = TLanes.Load(y6 + v2);
         TVector s70 = TLanes.Load(y7), s71 = TLanes.Load(y7 + v1), s72 = TLanes.Load(y7 + v2);
         long k = 0;
+        long ahead = tile.PrefetchBytes;
         for (int piece = 0; piece < tile.PieceCount; piece++)
         {
             long offset = tile.Pieces[piece].Offset;
@@ -31,6 +32,9 @@ internal static unsafe partial class PanelTile<TLanes, TVector, TFormat>
             w2 = tile.Panels2 + offset;
             for (long end = k + (2L * tile.Pieces[piece].Pairs); k < end; k += 2)
             {
+                Prefetch(w0 + ahead);
+                Prefetch(w1 + ahead);
+                Prefetch(w2 + ahead);
                 TVector even0 = TFormat.Even<TLanes, TVector>(w0);
                 TVector even1 = TFormat.Even<TLanes, TVector>(w1);
                 TVector even2 = TFormat.Even<TLanes, TVector>(w2);

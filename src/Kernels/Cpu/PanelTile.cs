@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
 
 namespace Cluster.Kernels.Cpu;
 
@@ -57,6 +58,16 @@ internal static unsafe partial class PanelTile<TLanes, TVector, TFormat>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Prefetch(byte* weights)
+    {
+        if (TLanes.Width == 1 || !Sse.IsSupported)
+            return;
+        Sse.Prefetch0(weights);
+        if (TFormat.PairBytes > 64)
+            Sse.Prefetch0(weights + 64);
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows1(in Tile tile)
     {
@@ -66,6 +77,7 @@ internal static unsafe partial class PanelTile<TLanes, TVector, TFormat>
         long v1 = tile.SumLane(1, TLanes.Width), v2 = tile.SumLane(2, TLanes.Width), v3 = tile.SumLane(3, TLanes.Width);
         TVector s00 = TLanes.Load(y0), s01 = TLanes.Load(y0 + v1), s02 = TLanes.Load(y0 + v2), s03 = TLanes.Load(y0 + v3);
         long k = 0;
+        long ahead = tile.PrefetchBytes;
         for (int piece = 0; piece < tile.PieceCount; piece++)
         {
             long offset = tile.Pieces[piece].Offset;
@@ -75,6 +87,10 @@ internal static unsafe partial class PanelTile<TLanes, TVector, TFormat>
             w3 = tile.Panels3 + offset;
             for (long end = k + (2L * tile.Pieces[piece].Pairs); k < end; k += 2)
             {
+                Prefetch(w0 + ahead);
+                Prefetch(w1 + ahead);
+                Prefetch(w2 + ahead);
+                Prefetch(w3 + ahead);
                 TVector even0 = TFormat.Even<TLanes, TVector>(w0);
                 TVector even1 = TFormat.Even<TLanes, TVector>(w1);
                 TVector even2 = TFormat.Even<TLanes, TVector>(w2);
@@ -129,6 +145,7 @@ internal static unsafe partial class PanelTile<TLanes, TVector, TFormat>
         TVector s00 = TLanes.Load(y0), s01 = TLanes.Load(y0 + v1), s02 = TLanes.Load(y0 + v2), s03 = TLanes.Load(y0 + v3);
         TVector s10 = TLanes.Load(y1), s11 = TLanes.Load(y1 + v1), s12 = TLanes.Load(y1 + v2), s13 = TLanes.Load(y1 + v3);
         long k = 0;
+        long ahead = tile.PrefetchBytes;
         for (int piece = 0; piece < tile.PieceCount; piece++)
         {
             long offset = tile.Pieces[piece].Offset;
@@ -138,6 +155,10 @@ internal static unsafe partial class PanelTile<TLanes, TVector, TFormat>
             w3 = tile.Panels3 + offset;
             for (long end = k + (2L * tile.Pieces[piece].Pairs); k < end; k += 2)
             {
+                Prefetch(w0 + ahead);
+                Prefetch(w1 + ahead);
+                Prefetch(w2 + ahead);
+                Prefetch(w3 + ahead);
                 TVector even0 = TFormat.Even<TLanes, TVector>(w0);
                 TVector even1 = TFormat.Even<TLanes, TVector>(w1);
                 TVector even2 = TFormat.Even<TLanes, TVector>(w2);

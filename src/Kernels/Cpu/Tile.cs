@@ -34,6 +34,12 @@ internal unsafe struct Tile
     /// <summary>Whether a single k follows the last pair.</summary>
     public bool Odd;
 
+    /// <summary>
+    /// How far ahead of the pair in work each panel is prefetched, in bytes. A line that is asked for early enough arrives
+    /// in time; the hardware's own prefetcher alone leaves a fifth of the bandwidth unused (measured).
+    /// </summary>
+    public long PrefetchBytes;
+
     /// <summary>First row's first sum.</summary>
     public float* Sums;
 

@@ -7,10 +7,12 @@ namespace Cluster.Benchmarks.Kernels;
 
 /// <summary>
 /// The <c>kernels</c> command: CPU kernels against what the same machine reads and multiplies in the same run. Prints
-/// Markdown tables. Arguments: number of threads (default: all), rounds (default 25); <c>attention</c> before them for that table only.
+/// Markdown tables. Arguments: number of threads (default: all), rounds (default 25), and what to measure: <c>linear</c>,
+/// <c>attention</c> or a stored type of the linear (default: all).
 /// </summary>
 internal static class KernelBenchmark
 {
+    private static readonly DType[] LinearTypes = [DType.BFloat16, DType.Float32, DType.Float16];
     private static readonly int[] DecodeRows = [1, 2, 4, 5, 8, 16];
 
     public static void Run(string[] arguments)
@@ -25,9 +27,11 @@ internal static class KernelBenchmark
         int threads = arguments.Length > 0 ? int.Parse(arguments[0], CultureInfo.InvariantCulture) : Environment.ProcessorCount;
         int rounds = arguments.Length > 1 ? int.Parse(arguments[1], CultureInfo.InvariantCulture) : 25;
         Console.WriteLine($"CPU kernels, {threads} threads, {CpuPaths.Best}, medians of up to {rounds} alternating slices");
-        foreach (DType type in (DType[])[DType.BFloat16, DType.Float32, DType.Float16])
+        string what = arguments.Length > 2 ? arguments[2] : "all";
+        foreach (DType type in LinearTypes.Where(type => what is "all" or "linear" || what == type.ToString()))
             Console.WriteLine(Linear(threads, rounds, type));
-        Console.WriteLine(AttentionTable.Run(threads, rounds));
+        if (what is "all" or "attention")
+            Console.WriteLine(AttentionTable.Run(threads, rounds));
     }
 
     private static string Linear(int threads, int rounds, DType type)

@@ -8,7 +8,7 @@ namespace Cluster.Benchmarks.Kernels;
 /// <summary>What the machine can do, measured in the same run: reading memory, and multiply-adds out of registers.</summary>
 internal sealed unsafe class Yardstick(CpuThreadPool pool) : IDisposable
 {
-    private const int Chunks = 32;
+    private const int Chunks = 96;
     private const long PartBytes = 1 << 20;
     private const int FmaRounds = 200_000;
     private readonly NativeBlock _memory = new(Bytes, zeroed: true);
