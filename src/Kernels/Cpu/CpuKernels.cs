@@ -1,3 +1,5 @@
+using System.Runtime.Intrinsics;
+
 namespace Cluster.Kernels.Cpu;
 
 /// <summary>The kernels of one instruction set.</summary>
@@ -11,15 +13,18 @@ internal abstract unsafe class CpuKernels
             throw new PlatformNotSupportedException($"This processor has no {path} instructions.");
         return path switch
         {
-            CpuPath.Avx512 => new CpuKernels<Lanes512, System.Runtime.Intrinsics.Vector512<float>>(),
-            CpuPath.Avx2 => new CpuKernels<Lanes256, System.Runtime.Intrinsics.Vector256<float>>(),
-            CpuPath.AdvSimd => new CpuKernels<Lanes128, System.Runtime.Intrinsics.Vector128<float>>(),
-            _ => new CpuKernels<LanesScalar, float>(),
+            CpuPath.Avx512 => new CpuKernels<Lanes512, Vector512<float>, Lanes256, Vector256<float>, ByteLanes256, Vector256<int>>(),
+            CpuPath.Avx2 => new CpuKernels<Lanes256, Vector256<float>, Lanes256, Vector256<float>, ByteLanes256, Vector256<int>>(),
+            CpuPath.AdvSimd => new CpuKernels<Lanes128, Vector128<float>, Lanes128, Vector128<float>, ByteLanes128, Vector128<int>>(),
+            _ => new CpuKernels<LanesScalar, float, LanesScalar, float, ByteLanesScalar, int>(),
         };
     }
 
-    /// <summary>Equally shaped linears; <paramref name="scratch"/> has <see cref="LinearScratchBytes"/> per thread.</summary>
-    public abstract void Linear(CpuThreadPool pool, LinearJob* jobs, int count, NativeBlock scratch);
+    /// <summary>
+    /// Equally shaped linears of one kind; <paramref name="scratch"/> has <see cref="LinearScratchBytes"/> per thread, <paramref name="rows"/> takes
+    /// quantised input rows.
+    /// </summary>
+    public abstract void Linear(CpuThreadPool pool, LinearJob* jobs, int count, NativeBlock scratch, Scratch rows);
 
     /// <summary>Scratch of a linear per thread.</summary>
     public abstract long LinearScratchBytes { get; }
@@ -44,15 +49,24 @@ internal abstract unsafe class CpuKernels
     public abstract long AttentionScratchBytes(in AttentionJob job, int rowsPerTile);
 }
 
-/// <summary>The kernels for one vector type.</summary>
-internal sealed unsafe class CpuKernels<TLanes, TVector> : CpuKernels
+/// <summary>The kernels for one vector type, and one for bytes.</summary>
+internal sealed unsafe class CpuKernels<TLanes, TVector, TBlockLanes, TBlockVector, TBytes, TInt> : CpuKernels
     where TLanes : struct, ILanes<TVector>
     where TVector : unmanaged
+    where TBlockLanes : struct, ILanes<TBlockVector>
+    where TBlockVector : unmanaged
+    where TBytes : struct, IByteLanes<TBlockVector, TInt>
+    where TInt : unmanaged
 {
-    public override long LinearScratchBytes => PanelLinear<TLanes, TVector>.ScratchBytes;
+    public override long LinearScratchBytes => Math.Max(PanelLinear<TLanes, TVector>.ScratchBytes, BlockLinear<TBlockLanes, TBlockVector, TBytes, TInt>.ScratchBytes);
 
-    public override void Linear(CpuThreadPool pool, LinearJob* jobs, int count, NativeBlock scratch) =>
-        PanelLinear<TLanes, TVector>.Run(pool, jobs, count, scratch);
+    public override void Linear(CpuThreadPool pool, LinearJob* jobs, int count, NativeBlock scratch, Scratch rows)
+    {
+        if (count == 0 || jobs->Blocks.Kind == BlockKind.None)
+            PanelLinear<TLanes, TVector>.Run(pool, jobs, count, scratch);
+        else
+            BlockLinear<TBlockLanes, TBlockVector, TBytes, TInt>.Run(pool, jobs, count, scratch, rows);
+    }
 
     public override void Norm(CpuThreadPool pool, RowJob job) => RowKernels<TLanes, TVector>.Norm(pool, job);
 

@@ -96,7 +96,7 @@ internal sealed unsafe partial class CpuOps
             start = step.Starts[e];
         }
 
-        _kernels.Linear(_pool, step.Jobs, jobs, _linearScratch);
+        _kernels.Linear(_pool, step.Jobs, jobs, _linearScratch, _rowScratch);
     }
 
     /// <summary>Sums a row's experts by ascending id, then adds the sum to the output.</summary>

@@ -18,6 +18,7 @@ internal sealed unsafe partial class CpuOps : IDeviceOps
     private readonly NativeBlock _linearScratch;
     private readonly Scratch _attentionScratch = new();
     private readonly Scratch _normScratch = new();
+    private readonly Scratch _rowScratch = new();
     private readonly Scratch _expertScratch = new();
 
     public CpuOps(DeviceId device, int threads, CpuPath path)
@@ -146,6 +147,7 @@ internal sealed unsafe partial class CpuOps : IDeviceOps
         _linearScratch.Dispose();
         _attentionScratch.Dispose();
         _normScratch.Dispose();
+        _rowScratch.Dispose();
         _expertScratch.Dispose();
     }
 
@@ -168,13 +170,14 @@ internal sealed unsafe partial class CpuOps : IDeviceOps
         job.Y = Matrix(output, rows, weight.OutFeatures);
         job.YStride = output.Columns;
         job.Add = mode == LinearMode.Add;
-        _kernels.Linear(_pool, &job, 1, _linearScratch);
+        _kernels.Linear(_pool, &job, 1, _linearScratch, _rowScratch);
     }
 
     private static LinearJob JobFor(CpuLinear weight, int rows, float* input, long inputStride) => new()
     {
         Weight = weight.View,
         Type = weight.Type,
+        Blocks = weight.Blocks,
         Role = weight.Role,
         Bias = weight.Bias,
         X = input,

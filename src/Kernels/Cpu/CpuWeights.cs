@@ -5,7 +5,8 @@ namespace Cluster.Kernels.Cpu;
 /// <summary>A packed linear weight with its bias.</summary>
 internal sealed unsafe class CpuLinear : LinearWeight
 {
-    private readonly PanelMatrix _panels;
+    private readonly PanelMatrix? _panels;
+    private readonly BlockMatrix? _blocks;
     private readonly NativeBlock? _bias;
 
     public CpuLinear(CpuThreadPool pool, LinearSource source)
@@ -13,21 +14,31 @@ internal sealed unsafe class CpuLinear : LinearWeight
     {
         Role = source.Role;
         _bias = source.Biases.Count == 0 ? null : LoadBias(source);
-        _panels = PanelPacker.Pack(pool, source.Parts, source.Type);
+        PanelPacker.CheckParts(source.Parts);
+        BlockKind kind = BlockPacker.KindFor(source.Parts, source.Type);
+        if (kind == BlockKind.None)
+            _panels = PanelPacker.Pack(pool, source.Parts, source.Type);
+        else
+            _blocks = BlockPacker.Pack(pool, source.Parts, kind);
     }
 
     public LinearRole Role { get; }
 
-    public DType Type => _panels.Type;
+    /// <summary>Type of floating-point panels.</summary>
+    public DType Type => _panels?.Type ?? DType.Float32;
 
-    public PanelView View => _panels.View;
+    public PanelView View => _panels?.View ?? default;
+
+    /// <summary>Quantised panels; of no kind when the weights are floating-point.</summary>
+    public BlockView Blocks => _blocks?.View ?? default;
 
     /// <summary>One value per output, or null.</summary>
     public float* Bias => _bias is null ? null : (float*)_bias.Pointer;
 
     protected override void Free()
     {
-        _panels.Dispose();
+        _panels?.Dispose();
+        _blocks?.Dispose();
         _bias?.Dispose();
     }
 

@@ -8,8 +8,16 @@ internal unsafe struct LinearJob
     /// <summary>Segments of K in <see cref="LinearRole.RowParallel"/>: ranks of 1, 2, 4 and 8 hold whole segments.</summary>
     public const int RowParallelSegments = 8;
 
+    /// <summary>Floating-point panels, unless <see cref="Blocks"/> has a kind.</summary>
     public PanelView Weight;
     public DType Type;
+
+    /// <summary>Quantised panels.</summary>
+    public BlockView Blocks;
+
+    /// <summary>The input rows, quantised, when the weights are.</summary>
+    public RowBlocks XBlocks;
+
     public LinearRole Role;
 
     /// <summary>One per output, or null.</summary>
@@ -33,7 +41,7 @@ internal unsafe struct LinearJob
     public readonly int SegmentStart(int segment) => (int)((long)segment * ((Weight.Inputs + 1) / 2) / Segments);
 
     /// <summary>Inputs, outputs and weights at once: multiply-adds.</summary>
-    public readonly long Work => (long)Rows * Weight.Inputs * Weight.Outputs;
+    public readonly long Work => Blocks.Kind == BlockKind.None ? (long)Rows * Weight.Inputs * Weight.Outputs : (long)Rows * Blocks.Inputs * Blocks.Outputs;
 }
 
 /// <summary>How a region of equally shaped jobs is cut into chunks: job by job, rows by rows, outputs by outputs.</summary>

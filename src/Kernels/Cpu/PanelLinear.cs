@@ -101,7 +101,7 @@ internal static unsafe class PanelLinear<TLanes, TVector>
     {
         int group = TileVectors(job.Rows);
         int rowsPerBlock = MaxSums / (job.Segments * group * TLanes.Width);
-        var streams = new PanelStreams(firstVector, endVector, group, TLanes.Width);
+        var streams = new PanelStreams(firstVector, endVector, group, PanelView.Width / TLanes.Width);
         for (int tile = 0; tile < streams.Tiles; tile++)
         {
             for (int row = 0; row < job.Rows; row += rowsPerBlock)
@@ -198,34 +198,10 @@ internal static unsafe class PanelLinear<TLanes, TVector>
                 float* from = sums + ((long)row * lanes) + (vector * TLanes.Width);
                 float* to = job.Y + (row * job.YStride) + first;
                 if (full == TLanes.Width)
-                    FinishLanes<TLanes, TVector>(job, from, segmentStride, first, to);
+                    LinearFinish<TLanes, TVector>.Write(job, from, segmentStride, first, to);
                 for (int lane = 0; lane < full && full < TLanes.Width; lane++)
-                    FinishLanes<LanesScalar, float>(job, from + lane, segmentStride, first + lane, to + lane);
+                    LinearFinish<LanesScalar, float>.Write(job, from + lane, segmentStride, first + lane, to + lane);
             }
         }
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void FinishLanes<TL, TV>(in LinearJob job, float* from, long segmentStride, int output, float* to)
-        where TL : struct, ILanes<TV>
-        where TV : unmanaged
-    {
-        TV result = job.Segments == 1 ? TL.Load(from) : Tree<TL, TV>(from, segmentStride);
-        if (job.Bias is not null)
-            result = TL.Add(result, TL.Load(job.Bias + output));
-        if (job.Add)
-            result = TL.Add(TL.Load(to), result);
-        TL.Store(to, result);
-    }
-
-    /// <summary>The balanced binary tree that an all-reduce over ranks continues.</summary>
-    private static TV Tree<TL, TV>(float* from, long stride)
-        where TL : struct, ILanes<TV>
-        where TV : unmanaged
-    {
-        TV left = TL.Add(TL.Add(TL.Load(from), TL.Load(from + stride)), TL.Add(TL.Load(from + (2 * stride)), TL.Load(from + (3 * stride))));
-        from += 4 * stride;
-        TV right = TL.Add(TL.Add(TL.Load(from), TL.Load(from + stride)), TL.Add(TL.Load(from + (2 * stride)), TL.Load(from + (3 * stride))));
-        return TL.Add(left, right);
     }
 }

@@ -41,7 +41,7 @@ internal static unsafe class PanelPacker
             : throw new ArgumentException($"Weights are kept as Float32, BFloat16 or Float16, not {stored} ({parts[0].Name}).");
     }
 
-    private static int CheckParts(IReadOnlyList<HostTensor> parts)
+    internal static int CheckParts(IReadOnlyList<HostTensor> parts)
     {
         if (parts.Count == 0)
             throw new ArgumentException("A linear weight needs at least one tensor.");

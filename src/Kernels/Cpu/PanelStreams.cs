@@ -17,11 +17,10 @@ internal readonly struct PanelStreams
     /// <param name="first">First vector of the chunk; starts a panel.</param>
     /// <param name="end">End of the chunk.</param>
     /// <param name="group">Vectors of a tile.</param>
-    /// <param name="width">Outputs of a vector.</param>
-    public PanelStreams(int first, int end, int group, int width)
+    /// <param name="vectorsPerPanel">Vectors of a panel.</param>
+    public PanelStreams(int first, int end, int group, int vectorsPerPanel)
     {
-        (_first, _end, _group) = (first, end, group);
-        _vectorsPerPanel = PanelView.Width / width;
+        (_first, _end, _group, _vectorsPerPanel) = (first, end, group, vectorsPerPanel);
         int panelsPerTile = group / _vectorsPerPanel;
         if (panelsPerTile < 2 || group % _vectorsPerPanel != 0)
         {

@@ -52,6 +52,15 @@ internal sealed unsafe class CpuBench : IDisposable
         return new HostTensor(memory, type, rows, columns, columns, "test");
     }
 
+    /// <summary>A checkpoint tensor of blocks in memory.</summary>
+    public HostTensor Blocks(byte[] blocks, DType type, int rows, int columns)
+    {
+        var memory = (nint)NativeMemory.Alloc((nuint)blocks.Length);
+        _tensors.Add(memory);
+        blocks.CopyTo(new Span<byte>((void*)memory, blocks.Length));
+        return new HostTensor(memory, type, rows, columns, columns, "test");
+    }
+
     public LinearWeight Weight(float[] values, int outputs, DType type, LinearRole role, float[]? bias = null) =>
         Ops.LoadLinear(new LinearSource([Tensor(values, outputs, type)], bias is null ? [] : [Tensor(bias, 1)], role));
 

@@ -24,6 +24,7 @@ public sealed class CpuPathTests
 
     [Theory]
     [InlineData("DOTNET_EnableAVX512", nameof(CpuPath.Avx2))]
+    [InlineData("DOTNET_EnableAVXVNNI", nameof(CpuPath.Avx512))]
     [InlineData("DOTNET_EnableAVX2", nameof(CpuPath.Portable))]
     [InlineData("DOTNET_EnableHWIntrinsic", nameof(CpuPath.Portable))]
     public void ProcessWithoutTheInstructions_GivesTheSameDigest(string setting, string path)
@@ -72,6 +73,12 @@ internal static class OpsDigest
             }
         }
 
+        foreach (DType type in (DType[])[DType.Q8_0, DType.Q4_0, DType.Q4_K])
+        {
+            HostTensor tensor = bench.Blocks(BlockReference.Blocks(type, 75, 512, 60), type, 75, 512);
+            using LinearWeight weight = bench.Ops.LoadLinear(new LinearSource([tensor], [], LinearRole.RowParallel));
+            hash.AddRange(bench.Linear(CpuBench.Values(Rows * 512, 61), Rows, weight));
+        }
         AddRows(bench, hash);
         AddExperts(bench, hash);
         AddAttention(path, threads, hash);

@@ -1,0 +1,66 @@
+namespace Cluster.Kernels.Cpu;
+
+/// <summary>
+/// How a panel of 8 outputs stores quantised weights. K is cut into groups of 32; two groups share a record: a head with fp16 scales
+/// [group, output] (then minima, if there are any), then the codes of the first group, then those of the second. Codes lie as
+/// vectors of 8 outputs times 4 consecutive k, one byte each or two nibbles, the lower of k and the upper of k + 16.
+/// </summary>
+internal interface IBlockFormat
+{
+    /// <summary>Bytes before the codes.</summary>
+    static abstract int HeadBytes { get; }
+
+    /// <summary>Vectors of 32 bytes per group.</summary>
+    static abstract int Vectors { get; }
+
+    /// <summary>Whether codes are nibbles.</summary>
+    static abstract bool IsNibbles { get; }
+
+    /// <summary>Whether a group has a minimum: weight = scale * code - minimum.</summary>
+    static abstract bool HasMinima { get; }
+
+    /// <summary>What codes are stored too large by.</summary>
+    static abstract int Zero { get; }
+}
+
+/// <summary>weight = scale * (code - 128).</summary>
+internal readonly struct Int8Blocks : IBlockFormat
+{
+    public static int HeadBytes => 32;
+
+    public static int Vectors => 8;
+
+    public static bool IsNibbles => false;
+
+    public static bool HasMinima => false;
+
+    public static int Zero => 128;
+}
+
+/// <summary>weight = scale * (code - 8).</summary>
+internal readonly struct Int4Blocks : IBlockFormat
+{
+    public static int HeadBytes => 32;
+
+    public static int Vectors => 4;
+
+    public static bool IsNibbles => true;
+
+    public static bool HasMinima => false;
+
+    public static int Zero => 8;
+}
+
+/// <summary>weight = scale * code - minimum.</summary>
+internal readonly struct Int4MinimumBlocks : IBlockFormat
+{
+    public static int HeadBytes => 64;
+
+    public static int Vectors => 4;
+
+    public static bool IsNibbles => true;
+
+    public static bool HasMinima => true;
+
+    public static int Zero => 0;
+}

@@ -1,0 +1,148 @@
+using System.Buffers.Binary;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Cluster.Kernels.Execution;
+using Cluster.Kernels.Models;
+
+namespace Cluster.Kernels.Cpu;
+
+/// <summary>Packs quantised weights into panels of 8 outputs: blocks of a file as they are, or floating-point rows quantised on the way.</summary>
+internal static unsafe class BlockPacker
+{
+    private const int Group = BlockView.Group;
+
+    /// <summary>The format for these parts, or None if they are kept as floating-point panels.</summary>
+    /// <param name="parts">Stacked tensors of equal width.</param>
+    /// <param name="type">Stored type that was asked for; null keeps the parts' own.</param>
+    public static BlockKind KindFor(IReadOnlyList<HostTensor> parts, DType? type)
+    {
+        if (parts[0].Columns % Group != 0)
+            return BlockKind.None;
+        DType own = parts[0].Type;
+        bool alike = parts.All(part => part.Type == own);
+        return (type ?? (alike ? own : parts.All(part => part.Type.IsQuantized()) ? DType.Q8_0 : DType.Float32)) switch
+        {
+            DType.Q8_0 or DType.Q6_K => BlockKind.Int8,
+            DType.Q4_0 => BlockKind.Int4,
+            DType.Q4_K => BlockKind.Int4Minimum,
+            _ => BlockKind.None,
+        };
+    }
+
+    /// <summary>Stacks the parts along the output.</summary>
+    /// <exception cref="CheckpointFormatException">A scale is not finite.</exception>
+    public static BlockMatrix Pack(CpuThreadPool pool, IReadOnlyList<HostTensor> parts, BlockKind kind)
+    {
+        int outputs = checked((int)parts.Sum(part => (long)part.Rows));
+        var matrix = new BlockMatrix(kind, outputs, parts[0].Columns);
+        using var work = new HostWork();
+        string? broken = null;
+        work.Run(pool, matrix.View.Panels, (long)outputs * parts[0].Columns, (panel, _) =>
+        {
+            if (!PackPanel(parts, matrix.View, panel, out HostTensor culprit))
+                broken = culprit.Name;
+        });
+        if (broken is null)
+            return matrix;
+        matrix.Dispose();
+        throw new CheckpointFormatException("weights", $"tensor {broken}: scale of a group", "a finite number", "NaN or infinity");
+    }
+
+    private static bool PackPanel(IReadOnlyList<HostTensor> parts, BlockView view, int panel, out HostTensor culprit)
+    {
+        culprit = default;
+        int outputs = Math.Min(BlockView.Width, view.Outputs - (panel * BlockView.Width));
+        DType blockType = BlockType(view.Kind);
+        var blocks = new byte[blockType.BytesOf(view.Inputs)];
+        for (int lane = 0; lane < outputs; lane++)
+        {
+            (HostTensor part, int row) = Find(parts, (panel * BlockView.Width) + lane);
+            if (!PackLane(RowBlocksOf(part, row, blockType, blocks), view, view.Panel(panel), lane))
+            {
+                culprit = part;
+                return false;
+            }
+        }
+        return true;
+    }
+
+    private static DType BlockType(BlockKind kind) => kind switch
+    {
+        BlockKind.Int8 => DType.Q8_0,
+        BlockKind.Int4 => DType.Q4_0,
+        _ => DType.Q4_K,
+    };
+
+    private static (HostTensor Part, int Row) Find(IReadOnlyList<HostTensor> parts, int output)
+    {
+        int part = 0;
+        while (output >= parts[part].Rows)
+            output -= parts[part++].Rows;
+        return (parts[part], output);
+    }
+
+    private static ReadOnlySpan<byte> RowBlocksOf(HostTensor part, int row, DType blockType, byte[] blocks)
+    {
+        if (part.Type == blockType)
+            return new ReadOnlySpan<byte>((void*)part.RowAddress(row), blocks.Length);
+        var values = new float[part.Columns];
+        part.ReadRow(row, values);
+        BlockQuantizer.Quantize(blockType, values, blocks);
+        return blocks;
+    }
+
+    private static bool PackLane(ReadOnlySpan<byte> blocks, BlockView view, byte* panel, int lane)
+    {
+        bool finite = true;
+        for (int group = 0; group < view.Groups; group++)
+        {
+            byte* record = panel + ((long)(group / 2) * BlockView.RecordBytes(view.Kind));
+            var head = (Half*)(record + (16 * (group % 2)) + (2 * lane));
+            byte* codes = record + BlockView.HeadBytes(view.Kind) + (group % 2 * BlockView.GroupBytes(view.Kind)) + (4 * lane);
+            switch (view.Kind)
+            {
+                case BlockKind.Int8:
+                    PackInt8(blocks.Slice(34 * group, 34), head, codes);
+                    break;
+                case BlockKind.Int4:
+                    PackInt4(blocks.Slice(18 * group, 18), head, codes);
+                    break;
+                default:
+                    PackInt4Minimum(blocks.Slice(group / 8 * 144, 144), group % 8, head, codes);
+                    finite &= Half.IsFinite(head[16]);
+                    break;
+            }
+            finite &= Half.IsFinite(*head);
+        }
+        return finite;
+    }
+
+    private static void PackInt8(ReadOnlySpan<byte> block, Half* head, byte* codes)
+    {
+        *head = BinaryPrimitives.ReadHalfLittleEndian(block);
+        ReadOnlySpan<uint> quads = MemoryMarshal.Cast<byte, uint>(block[2..]);
+        for (int k = 0; k < quads.Length; k++)
+            *(uint*)(codes + (32 * k)) = quads[k] ^ 0x80808080;
+    }
+
+    // A block holds element i in the lower nibble of byte i and element 16 + i in the upper, as panels do.
+    private static void PackInt4(ReadOnlySpan<byte> block, Half* head, byte* codes)
+    {
+        *head = BinaryPrimitives.ReadHalfLittleEndian(block);
+        ReadOnlySpan<uint> quads = MemoryMarshal.Cast<byte, uint>(block[2..]);
+        for (int k = 0; k < quads.Length; k++)
+            *(uint*)(codes + (32 * k)) = quads[k];
+    }
+
+    // Factor times 6-bit scale is rounded to fp16: 2^-11, far below what 4 bits lose.
+    private static void PackInt4Minimum(ReadOnlySpan<byte> block, int group, Half* head, byte* codes)
+    {
+        (int scale, int minimum) = BlockReader.ScaleOfQ4K(block.Slice(4, 12), group);
+        head[0] = (Half)((float)BinaryPrimitives.ReadHalfLittleEndian(block) * scale);
+        head[16] = (Half)((float)BinaryPrimitives.ReadHalfLittleEndian(block[2..]) * minimum);
+        ReadOnlySpan<byte> nibbles = block.Slice(16 + (group / 2 * 32), 32);
+        int shift = group % 2 * 4;
+        for (int i = 0; i < 16; i++)
+            codes[(32 * (i / 4)) + (i % 4)] = (byte)(((nibbles[i] >> shift) & 15) | (((nibbles[16 + i] >> shift) & 15) << 4));
+    }
+}

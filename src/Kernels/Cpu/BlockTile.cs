@@ -1,0 +1,112 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
+
+namespace Cluster.Kernels.Cpu;
+
+/// <summary>Arguments of one register tile over quantised weights.</summary>
+internal unsafe struct BlockTileJob
+{
+    /// <summary>Panels of each vector's lanes; unused ones repeat the last.</summary>
+    public byte* Panel0, Panel1, Panel2, Panel3;
+
+    /// <summary>First lane of each vector within its panel.</summary>
+    public int Lane0, Lane1, Lane2, Lane3;
+
+    /// <summary>Vectors in use, 1 to 4.</summary>
+    public int Vectors;
+
+    /// <summary>Rows in use, 1 to 4.</summary>
+    public int Rows;
+
+    /// <summary>First row's codes, scales and sums.</summary>
+    public RowBlocks X;
+
+    /// <summary>Groups [First, End).</summary>
+    public int First, End;
+
+    /// <summary>How far ahead of the group in work each panel is prefetched, in bytes.</summary>
+    public long PrefetchBytes;
+
+    /// <summary>First row's first sum.</summary>
+    public float* Sums;
+
+    /// <summary>Floats between rows of sums.</summary>
+    public long SumStride;
+}
+
+/// <summary>
+/// Register tiles over quantised weights: per group of 32 inputs an exact integer product of codes, then one FMA into the
+/// output's fp32 sum, groups ascending. Neither the tile's shape nor the instruction set shows in the bits.
+/// </summary>
+internal static unsafe partial class BlockTile<TLanes, TVector, TBytes, TInt, TFormat>
+    where TLanes : struct, ILanes<TVector>
+    where TVector : unmanaged
+    where TBytes : struct, IByteLanes<TVector, TInt>
+    where TInt : unmanaged
+    where TFormat : struct, IBlockFormat
+{
+    /// <summary>Most rows of one pass.</summary>
+    public const int RowsPerPass = 4;
+
+    /// <summary>Vectors of the tiles that compute this many rows.</summary>
+    public static int VectorsFor(int rows) => rows <= 2 ? 4 : 2;
+
+    private static int GroupBytes => 32 * TFormat.Vectors;
+
+    private static int RecordBytes => TFormat.HeadBytes + (2 * GroupBytes);
+
+    private static int StartFactor => TFormat.IsNibbles || TBytes.KeepsOffset ? -TFormat.Zero : 0;
+
+    /// <summary>Runs the smallest shape that holds the tile; what is beyond its rows and vectors repeats the last one.</summary>
+    public static void Run(in BlockTileJob tile)
+    {
+        if (tile.Rows == 1)
+            Rows1(tile);
+        else if (tile.Rows == 2)
+            Rows2(tile);
+        else
+            Rows4(tile);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static long RecordOf(int group) => (long)(group >> 1) * RecordBytes;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static byte* Codes(byte* panel, int group, int lane) => panel + RecordOf(group) + TFormat.HeadBytes + ((group & 1) * GroupBytes) + (4 * lane);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TInt Start(in RowBlocks x, int row, int group) => TBytes.Broadcast(StartFactor * x.SumRow(row)[group]);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TVector Scale(byte* panel, int group, int lane) =>
+        TBytes.Halves(panel + RecordOf(group) + (16 * (group & 1)) + (2 * lane));
+
+    /// <summary>sum + (scale of weights * scale of x) * products, less the minimum times the sum of x.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TVector AddGroup(TVector sum, TInt products, TVector scale, TVector xScale) =>
+        TLanes.Fma(TBytes.ToFloat(products), TLanes.Multiply(scale, xScale), sum);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TVector AddMinimum(TVector sum, byte* panel, int group, int lane, TVector negativeTotal) => TFormat.HasMinima
+        ? TLanes.Fma(TBytes.Halves(panel + RecordOf(group) + 32 + (16 * (group & 1)) + (2 * lane)), negativeTotal, sum)
+        : sum;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TVector NegativeTotal(float scale, int sum) => TFormat.HasMinima ? TLanes.Broadcast(-(scale * sum)) : default;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TInt Dot(TInt sum, TInt weights, TInt x) => TFormat.IsNibbles ? TBytes.DotNibbles(sum, weights, x) : TBytes.DotBytes(sum, weights, x);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Prefetch(byte* codes)
+    {
+        if (TBytes.Width == 1 || !Sse.IsSupported)
+            return;
+        Sse.Prefetch0(codes);
+        Sse.Prefetch0(codes + 64);
+        if (TFormat.IsNibbles)
+            return;
+        Sse.Prefetch0(codes + 128);
+        Sse.Prefetch0(codes + 192);
+    }
+}
