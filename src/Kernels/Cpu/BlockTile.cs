@@ -51,6 +51,19 @@ internal static unsafe partial class BlockTile<TLanes, TVector, TBytes, TInt, TF
     /// <summary>Vectors of the tiles that compute this many rows.</summary>
     public static int VectorsFor(int rows) => rows <= 2 ? 4 : 2;
 
+    // Asked of types, which the JIT decides early: a call left over in a tile would spill every register.
+    private static bool IsNibbles
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => typeof(TFormat) != typeof(Int8Blocks);
+    }
+
+    private static bool HasMinima
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => typeof(TFormat) == typeof(Int4MinimumBlocks);
+    }
+
     private static int GroupBytes => 32 * TFormat.Vectors;
 
     private static int RecordBytes => TFormat.HeadBytes + (2 * GroupBytes);
@@ -69,42 +82,13 @@ internal static unsafe partial class BlockTile<TLanes, TVector, TBytes, TInt, TF
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static long RecordOf(int group) => (long)(group >> 1) * RecordBytes;
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static byte* Codes(byte* panel, int group, int lane) => panel + RecordOf(group) + TFormat.HeadBytes + ((group & 1) * GroupBytes) + (4 * lane);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static TInt Start(in RowBlocks x, int row, int group) => TBytes.Broadcast(StartFactor * x.SumRow(row)[group]);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static TVector Scale(byte* panel, int group, int lane) =>
-        TBytes.Halves(panel + RecordOf(group) + (16 * (group & 1)) + (2 * lane));
-
-    /// <summary>sum + (scale of weights * scale of x) * products, less the minimum times the sum of x.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static TVector AddGroup(TVector sum, TInt products, TVector scale, TVector xScale) =>
-        TLanes.Fma(TBytes.ToFloat(products), TLanes.Multiply(scale, xScale), sum);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static TVector AddMinimum(TVector sum, byte* panel, int group, int lane, TVector negativeTotal) => TFormat.HasMinima
-        ? TLanes.Fma(TBytes.Halves(panel + RecordOf(group) + 32 + (16 * (group & 1)) + (2 * lane)), negativeTotal, sum)
-        : sum;
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static TVector NegativeTotal(float scale, int sum) => TFormat.HasMinima ? TLanes.Broadcast(-(scale * sum)) : default;
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static TInt Dot(TInt sum, TInt weights, TInt x) => TFormat.IsNibbles ? TBytes.DotNibbles(sum, weights, x) : TBytes.DotBytes(sum, weights, x);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Prefetch(byte* codes)
     {
         if (TBytes.Width == 1 || !Sse.IsSupported)
             return;
         Sse.Prefetch0(codes);
         Sse.Prefetch0(codes + 64);
-        if (TFormat.IsNibbles)
+        if (IsNibbles)
             return;
         Sse.Prefetch0(codes + 128);
         Sse.Prefetch0(codes + 192);

@@ -12,7 +12,7 @@ namespace Cluster.Benchmarks.Kernels;
 /// </summary>
 internal static class KernelBenchmark
 {
-    private static readonly DType[] LinearTypes = [DType.BFloat16, DType.Float32, DType.Float16];
+    private static readonly DType[] LinearTypes = [DType.BFloat16, DType.Q8_0, DType.Q4_0, DType.Float32, DType.Float16];
     private static readonly int[] DecodeRows = [1, 2, 4, 5, 8, 16];
 
     public static void Run(string[] arguments)

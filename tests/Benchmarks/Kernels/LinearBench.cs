@@ -16,20 +16,21 @@ internal sealed unsafe class LinearBench : IDisposable
     public LinearBench(int threads, DType type, int inputs, int outputs)
     {
         _ops = new CpuOps(new DeviceId("cpu", 0), threads, CpuPaths.Best);
-        WeightBytes = (long)inputs * outputs * type.ByteSize();
-        using var source = new NativeBlock(WeightBytes, zeroed: false);
+        DType sourceType = type.IsQuantized() ? DType.BFloat16 : type;
+        WeightBytes = outputs * type.BytesOf(inputs);
+        using var source = new NativeBlock(outputs * sourceType.BytesOf(inputs), zeroed: false);
         var random = new Random(1);
         for (long i = 0; i < (long)inputs * outputs; i++)
         {
             float value = random.NextSingle() - 0.5f;
-            if (type == DType.Float32)
+            if (sourceType == DType.Float32)
                 ((float*)source.Pointer)[i] = value;
             else
-                ((ushort*)source.Pointer)[i] = type == DType.BFloat16 ? BFloat.Narrow(value) : BitConverter.HalfToUInt16Bits((Half)value);
+                ((ushort*)source.Pointer)[i] = sourceType == DType.BFloat16 ? BFloat.Narrow(value) : BitConverter.HalfToUInt16Bits((Half)value);
         }
 
-        var tensor = new HostTensor((nint)source.Pointer, type, outputs, inputs, inputs, "weight");
-        _weights = [.. Enumerable.Range(0, (int)(RotatedBytes / WeightBytes) + 1).Select(_ => _ops.LoadLinear(new LinearSource([tensor], [], LinearRole.ColumnParallel)))];
+        var tensor = new HostTensor((nint)source.Pointer, sourceType, outputs, inputs, inputs, "weight");
+        _weights = [.. Enumerable.Range(0, (int)(RotatedBytes / WeightBytes) + 1).Select(_ => _ops.LoadLinear(new LinearSource([tensor], [], LinearRole.ColumnParallel, type)))];
         _input = _ops.Allocate(512, inputs);
         _output = _ops.Allocate(512, outputs);
         var row = new float[inputs];
