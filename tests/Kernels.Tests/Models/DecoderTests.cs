@@ -107,13 +107,17 @@ public sealed class DecoderTests : IDisposable
             }
 
             Run();
-            long before = GC.GetAllocatedBytesForCurrentThread();
+            long before, stepped = long.MaxValue;
+            // A collection that another test causes closes this thread's buffer and counts the rest of it: the least round is the steps' own.
             for (int round = 0; round < Rounds; round++)
+            {
+                before = GC.GetAllocatedBytesForCurrentThread();
                 Run();
-            long stepped = GC.GetAllocatedBytesForCurrentThread() - before;
+                stepped = Math.Min(stepped, GC.GetAllocatedBytesForCurrentThread() - before);
+            }
             before = GC.GetAllocatedBytesForCurrentThread();
             output = new ForwardOutput([new LogitResult(0, float.NaN, [])]);
-            return (stepped, Rounds * steps.Length * (GC.GetAllocatedBytesForCurrentThread() - before));
+            return (stepped, steps.Length * (GC.GetAllocatedBytesForCurrentThread() - before));
         });
         Assert.Equal(expected, actual);
     }

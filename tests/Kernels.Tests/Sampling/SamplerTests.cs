@@ -83,10 +83,16 @@ public sealed class SamplerTests
         long start = GC.GetAllocatedBytesForCurrentThread();
         var results = new LogitResult(0, float.NaN, []);
         long one = GC.GetAllocatedBytesForCurrentThread() - start;
-        start = GC.GetAllocatedBytesForCurrentThread();
-        foreach (LogitRequest request in requests)
-            results = sampler.Choose(logits, request);
-        Assert.Equal(requests.Length * one, GC.GetAllocatedBytesForCurrentThread() - start);
+        long least = long.MaxValue;
+        // A collection that another test causes closes this thread's buffer and counts the rest of it: the least round is the draws' own.
+        for (int round = 0; round < 4; round++)
+        {
+            start = GC.GetAllocatedBytesForCurrentThread();
+            foreach (LogitRequest request in requests)
+                results = sampler.Choose(logits, request);
+            least = Math.Min(least, GC.GetAllocatedBytesForCurrentThread() - start);
+        }
+        Assert.Equal(requests.Length * one, least);
         Assert.InRange(results.Token, 0, Vocabulary - 1);
     }
 
