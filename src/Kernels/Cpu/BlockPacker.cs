@@ -35,9 +35,8 @@ internal static unsafe class BlockPacker
     {
         int outputs = checked((int)parts.Sum(part => (long)part.Rows));
         var matrix = new BlockMatrix(kind, outputs, parts[0].Columns);
-        using var work = new HostWork();
         string? broken = null;
-        work.Run(pool, matrix.View.Panels, (long)outputs * parts[0].Columns, (panel, _) =>
+        Parallel.For(0, matrix.View.Panels, new ParallelOptions { MaxDegreeOfParallelism = pool.Threads }, panel =>
         {
             if (!PackPanel(parts, matrix.View, panel, out HostTensor culprit))
                 broken = culprit.Name;
