@@ -145,10 +145,10 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
                 switch (work.Job->KvType)
                 {
                     case DType.Float32:
-                        AttendHeads<Float32Kv>(ref work, head);
+                        AttendHeads<Float32Panel>(ref work, head);
                         break;
                     case DType.BFloat16:
-                        AttendHeads<BFloat16Kv>(ref work, head);
+                        AttendHeads<BFloat16Panel>(ref work, head);
                         break;
                     default:
                         AttendHeads<Int8Kv>(ref work, head);

@@ -13,12 +13,6 @@ internal interface IBlockFormat
     /// <summary>Vectors of 32 bytes per group.</summary>
     static abstract int Vectors { get; }
 
-    /// <summary>Whether codes are nibbles.</summary>
-    static abstract bool IsNibbles { get; }
-
-    /// <summary>Whether a group has a minimum: weight = scale * code - minimum.</summary>
-    static abstract bool HasMinima { get; }
-
     /// <summary>What codes are stored too large by.</summary>
     static abstract int Zero { get; }
 }
@@ -30,10 +24,6 @@ internal readonly struct Int8Blocks : IBlockFormat
 
     public static int Vectors => 8;
 
-    public static bool IsNibbles => false;
-
-    public static bool HasMinima => false;
-
     public static int Zero => 128;
 }
 
@@ -44,10 +34,6 @@ internal readonly struct Int4Blocks : IBlockFormat
 
     public static int Vectors => 4;
 
-    public static bool IsNibbles => true;
-
-    public static bool HasMinima => false;
-
     public static int Zero => 8;
 }
 
@@ -57,10 +43,6 @@ internal readonly struct Int4MinimumBlocks : IBlockFormat
     public static int HeadBytes => 64;
 
     public static int Vectors => 4;
-
-    public static bool IsNibbles => true;
-
-    public static bool HasMinima => true;
 
     public static int Zero => 0;
 }

@@ -20,7 +20,6 @@ internal static unsafe class BlockLinear<TLanes, TVector, TBytes, TInt>
 
     // 2 panels of 8 outputs times 32 groups: 17 KB of 8-bit weights.
     private const int MaxGroupsPerBlock = 32;
-    private const int ChunksPerThread = 8;
     private const int PrefetchBytes = 1024;
 
     /// <summary>Runs equally shaped jobs (experts; usually it is one) over the pool.</summary>
@@ -38,7 +37,9 @@ internal static unsafe class BlockLinear<TLanes, TVector, TBytes, TInt>
         if (mostRows == 0)
             return;
         Quantize(pool, jobs, count, rowScratch.Get(bytes).Pointer);
-        LinearRegion region = Cut(pool.Threads, jobs, count, mostRows);
+        int vectorsPerPanel = BlockView.Width / TBytes.Width;
+        int unit = Math.Max(mostRows <= 2 ? 4 : 2, vectorsPerPanel);
+        LinearRegion region = LinearRegion.Cut(pool.Threads, jobs, count, mostRows, jobs->Blocks.Panels * vectorsPerPanel, unit);
         region.Scratch = sums.Pointer;
         region.ScratchStride = ScratchBytes;
         pool.Run(count * region.RowChunks * region.VectorChunks, work, &region, &Chunk);
@@ -63,42 +64,12 @@ internal static unsafe class BlockLinear<TLanes, TVector, TBytes, TInt>
         job->XBlocks.Fill(row, job->X + (row * job->XStride));
     }
 
-    private static LinearRegion Cut(int threads, LinearJob* jobs, int count, int mostRows)
-    {
-        int group = mostRows <= 2 ? 4 : 2;
-        int vectors = jobs->Blocks.Panels * BlockView.Width / TBytes.Width;
-        int unit = Math.Max(group, BlockView.Width / TBytes.Width);
-        int units = (vectors + unit - 1) / unit;
-        int wanted = threads == 1 ? 1 : Math.Max(1, ChunksPerThread * threads / count);
-        int unitsPerChunk = Math.Max(1, units / wanted);
-        int vectorChunks = (units + unitsPerChunk - 1) / unitsPerChunk;
-        int rowChunks = Math.Clamp(wanted / vectorChunks, 1, (mostRows + 63) / 64);
-        int rowsPerChunk = (mostRows + rowChunks - 1) / rowChunks;
-        return new LinearRegion
-        {
-            Jobs = jobs,
-            VectorsPerChunk = unitsPerChunk * unit,
-            VectorChunks = vectorChunks,
-            RowsPerChunk = rowsPerChunk,
-            RowChunks = (mostRows + rowsPerChunk - 1) / rowsPerChunk,
-        };
-    }
-
     private static void Chunk(void* argument, int chunk, int thread)
     {
         var region = (LinearRegion*)argument;
-        (int rest, int vectorChunk) = Math.DivRem(chunk, region->VectorChunks);
-        (int index, int rowChunk) = Math.DivRem(rest, region->RowChunks);
-        LinearJob job = region->Jobs[index];
-        int row = rowChunk * region->RowsPerChunk;
-        int rows = Math.Min(region->RowsPerChunk, job.Rows - row);
-        int vector = vectorChunk * region->VectorsPerChunk;
-        int end = Math.Min(vector + region->VectorsPerChunk, job.Blocks.Panels * BlockView.Width / TBytes.Width);
-        if (rows <= 0)
+        LinearJob job = region->JobOf(chunk, out int vector, out int end);
+        if (job.Rows == 0)
             return;
-        job.XBlocks = job.XBlocks.From(row);
-        job.Y += row * job.YStride;
-        job.Rows = rows;
         var sums = (float*)(region->Scratch + (thread * region->ScratchStride));
         switch (job.Blocks.Kind)
         {
@@ -124,12 +95,9 @@ internal static unsafe class BlockLinear<TLanes, TVector, TBytes, TInt>
         {
             for (int row = 0; row < job.Rows; row += rowsPerBlock)
             {
-                LinearJob block = job;
-                block.XBlocks = job.XBlocks.From(row);
-                block.Y += row * job.YStride;
-                block.Rows = Math.Min(rowsPerBlock, job.Rows - row);
+                LinearJob block = job.RowRange(row, Math.Min(rowsPerBlock, job.Rows - row));
                 Sum<TFormat>(block, streams, tile, sums);
-                Finish(block, streams, tile, sums);
+                LinearFinish<TLanes, TVector>.Write(block, streams, tile, sums);
             }
         }
     }
@@ -181,26 +149,5 @@ internal static unsafe class BlockLinear<TLanes, TVector, TBytes, TInt>
     {
         (int panel, lane) = Math.DivRem(vector * TBytes.Width, BlockView.Width);
         return job.Blocks.Panel(panel);
-    }
-
-    private static void Finish(in LinearJob job, in PanelStreams streams, int tileIndex, float* sums)
-    {
-        int vectors = streams.Vectors(tileIndex);
-        int lanes = vectors * TBytes.Width;
-        long segmentStride = (long)job.Rows * lanes;
-        for (int vector = 0; vector < vectors; vector++)
-        {
-            int first = streams.Vector(tileIndex, vector) * TBytes.Width;
-            int full = Math.Min(TBytes.Width, job.Blocks.Outputs - first);
-            for (int row = 0; row < job.Rows; row++)
-            {
-                float* from = sums + ((long)row * lanes) + (vector * TBytes.Width);
-                float* to = job.Y + (row * job.YStride) + first;
-                if (full == TBytes.Width)
-                    LinearFinish<TLanes, TVector>.Write(job, from, segmentStride, first, to);
-                for (int lane = 0; lane < full && full < TBytes.Width; lane++)
-                    LinearFinish<LanesScalar, float>.Write(job, from + lane, segmentStride, first + lane, to + lane);
-            }
-        }
     }
 }

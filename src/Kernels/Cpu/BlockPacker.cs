@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Cluster.Kernels.Execution;
 using Cluster.Kernels.Models;
@@ -36,6 +35,7 @@ internal static unsafe class BlockPacker
         int outputs = checked((int)parts.Sum(part => (long)part.Rows));
         var matrix = new BlockMatrix(kind, outputs, parts[0].Columns);
         string? broken = null;
+        // Not the pool's region: its bodies are function pointers, which see no tensors, and only a load waits here.
         Parallel.For(0, matrix.View.Panels, new ParallelOptions { MaxDegreeOfParallelism = pool.Threads }, panel =>
         {
             if (!PackPanel(parts, matrix.View, panel, out HostTensor culprit))
@@ -53,10 +53,11 @@ internal static unsafe class BlockPacker
         int outputs = Math.Min(BlockView.Width, view.Outputs - (panel * BlockView.Width));
         DType blockType = BlockType(view.Kind);
         var blocks = new byte[blockType.BytesOf(view.Inputs)];
+        var values = new float[view.Inputs];
         for (int lane = 0; lane < outputs; lane++)
         {
             (HostTensor part, int row) = Find(parts, (panel * BlockView.Width) + lane);
-            if (!PackLane(RowBlocksOf(part, row, blockType, blocks), view, view.Panel(panel), lane))
+            if (!PackLane(RowBlocksOf(part, row, blockType, blocks, values), view, view.Panel(panel), lane))
             {
                 culprit = part;
                 return false;
@@ -80,11 +81,10 @@ internal static unsafe class BlockPacker
         return (parts[part], output);
     }
 
-    private static ReadOnlySpan<byte> RowBlocksOf(HostTensor part, int row, DType blockType, byte[] blocks)
+    private static ReadOnlySpan<byte> RowBlocksOf(HostTensor part, int row, DType blockType, byte[] blocks, float[] values)
     {
         if (part.Type == blockType)
             return new ReadOnlySpan<byte>((void*)part.RowAddress(row), blocks.Length);
-        var values = new float[part.Columns];
         part.ReadRow(row, values);
         BlockQuantizer.Quantize(blockType, values, blocks);
         return blocks;

@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics.X86;
 
 namespace Cluster.Kernels.Cpu;
 
@@ -68,7 +67,7 @@ internal static unsafe partial class BlockTile<TLanes, TVector, TBytes, TInt, TF
 
     private static int RecordBytes => TFormat.HeadBytes + (2 * GroupBytes);
 
-    private static int StartFactor => TFormat.IsNibbles || TBytes.KeepsOffset ? -TFormat.Zero : 0;
+    private static int StartFactor => IsNibbles || TBytes.KeepsOffset ? -TFormat.Zero : 0;
 
     /// <summary>Runs the smallest shape that holds the tile; what is beyond its rows and vectors repeats the last one.</summary>
     public static void Run(in BlockTileJob tile)
@@ -84,13 +83,13 @@ internal static unsafe partial class BlockTile<TLanes, TVector, TBytes, TInt, TF
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Prefetch(byte* codes)
     {
-        if (TBytes.Width == 1 || !Sse.IsSupported)
+        if (TBytes.Width == 1)
             return;
-        Sse.Prefetch0(codes);
-        Sse.Prefetch0(codes + 64);
+        CacheHint.Read(codes);
+        CacheHint.Read(codes + 64);
         if (IsNibbles)
             return;
-        Sse.Prefetch0(codes + 128);
-        Sse.Prefetch0(codes + 192);
+        CacheHint.Read(codes + 128);
+        CacheHint.Read(codes + 192);
     }
 }

@@ -41,11 +41,8 @@ internal unsafe struct ByteLanes128 : IByteLanes<Vector128<float>, Vector128<int
     public static Vector128<float> ToFloat(Vector128<int> value) => Vector128.ConvertToSingle(value);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<float> Halves(byte* source)
-    {
-        Vector128<int> upper = Vector128.WidenLower(Vector128.CreateScalar(*(ulong*)source).AsUInt16()).AsInt32() << 16;
-        return ((upper >> 3).AsUInt32() & Vector128.Create(HalfBits.SignAndMagnitude)).AsSingle() * Vector128.Create(HalfBits.BiasCorrection);
-    }
+    public static Vector128<float> Halves(byte* source) =>
+        Lanes128.WidenHalf(Vector128.WidenLower(Vector128.CreateScalar(*(ulong*)source).AsUInt16()).AsInt32() << 16);
 
     // Sums of 4 neighbours, the products of one lane.
     private static Vector64<int> PairSums(Vector128<short> products)

@@ -43,11 +43,8 @@ internal unsafe struct ByteLanes256 : IByteLanes<Vector256<float>, Vector256<int
     public static Vector256<float> ToFloat(Vector256<int> value) => Vector256.ConvertToSingle(value);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<float> Halves(byte* source)
-    {
-        Vector256<int> upper = Avx2.ConvertToVector256Int32(Vector128.Load((ushort*)source)) << 16;
-        return ((upper >> 3).AsUInt32() & Vector256.Create(HalfBits.SignAndMagnitude)).AsSingle() * Vector256.Create(HalfBits.BiasCorrection);
-    }
+    public static Vector256<float> Halves(byte* source) =>
+        Lanes256.WidenHalf(Avx2.ConvertToVector256Int32(Vector128.Load((ushort*)source)) << 16);
 
     private static Vector256<int> AddPairs(Vector256<int> sum, Vector256<short> pairs) => sum + Avx2.MultiplyAddAdjacent(pairs, Vector256.Create((short)1));
 }

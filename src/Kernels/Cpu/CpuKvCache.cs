@@ -56,8 +56,8 @@ internal readonly record struct KvLayout(
     {
         long pairBytes = shape.Type switch
         {
-            DType.Float32 => Float32Kv.PairBytes,
-            DType.BFloat16 => BFloat16Kv.PairBytes,
+            DType.Float32 => Float32Panel.PairBytes,
+            DType.BFloat16 => BFloat16Panel.PairBytes,
             _ => Int8Kv.PairBytes,
         };
         long slotGroups = (shape.BlockSize + PanelView.Width - 1) / PanelView.Width;

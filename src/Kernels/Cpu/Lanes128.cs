@@ -84,6 +84,6 @@ internal unsafe struct Lanes128 : ILanes<Vector128<float>>
     public static Vector128<float> HighFloat16(byte* source) => WidenHalf(Vector128.Load((int*)source));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector128<float> WidenHalf(Vector128<int> upper) =>
+    internal static Vector128<float> WidenHalf(Vector128<int> upper) =>
         ((upper >> 3).AsUInt32() & Vector128.Create(HalfBits.SignAndMagnitude)).AsSingle() * Vector128.Create(HalfBits.BiasCorrection);
 }

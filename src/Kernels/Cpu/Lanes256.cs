@@ -71,6 +71,6 @@ internal unsafe struct Lanes256 : ILanes<Vector256<float>>
     public static Vector256<float> HighFloat16(byte* source) => WidenHalf(Vector256.Load((int*)source));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<float> WidenHalf(Vector256<int> upper) =>
+    internal static Vector256<float> WidenHalf(Vector256<int> upper) =>
         ((upper >> 3).AsUInt32() & Vector256.Create(HalfBits.SignAndMagnitude)).AsSingle() * Vector256.Create(HalfBits.BiasCorrection);
 }

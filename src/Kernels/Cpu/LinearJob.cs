@@ -40,14 +40,32 @@ internal unsafe struct LinearJob
     /// </summary>
     public readonly int SegmentStart(int segment) => (int)((long)segment * ((Weight.Inputs + 1) / 2) / Segments);
 
-    /// <summary>Inputs, outputs and weights at once: multiply-adds.</summary>
-    public readonly long Work => Blocks.Kind == BlockKind.None ? (long)Rows * Weight.Inputs * Weight.Outputs : (long)Rows * Blocks.Inputs * Blocks.Outputs;
+    /// <summary>Rows [row, row + rows) of this job.</summary>
+    public readonly LinearJob RowRange(int row, int rows)
+    {
+        LinearJob part = this;
+        part.X += row * XStride;
+        part.Y += row * YStride;
+        part.XBlocks = XBlocks.From(row);
+        part.Rows = rows;
+        return part;
+    }
+
+    /// <summary>Output features.</summary>
+    public readonly int Outputs => Blocks.Kind == BlockKind.None ? Weight.Outputs : Blocks.Outputs;
+
+    /// <summary>Rows, inputs and outputs at once: multiply-adds.</summary>
+    public readonly long Work => (long)Rows * Outputs * (Blocks.Kind == BlockKind.None ? Weight.Inputs : Blocks.Inputs);
 }
 
 /// <summary>How a region of equally shaped jobs is cut into chunks: job by job, rows by rows, outputs by outputs.</summary>
 internal unsafe struct LinearRegion
 {
+    // Small enough for the last chunks to end together, large enough for long streams.
+    private const int ChunksPerThread = 8;
+
     public LinearJob* Jobs;
+    public int Vectors;
     public int VectorsPerChunk;
     public int VectorChunks;
     public int RowsPerChunk;
@@ -56,4 +74,41 @@ internal unsafe struct LinearRegion
     /// <summary>Scratch of the threads.</summary>
     public byte* Scratch;
     public long ScratchStride;
+
+    /// <summary>Cuts a region.</summary>
+    /// <param name="threads">Threads that share it.</param>
+    /// <param name="jobs">Jobs, one after the other.</param>
+    /// <param name="count">Number of jobs.</param>
+    /// <param name="mostRows">Rows of the largest job.</param>
+    /// <param name="vectors">Vectors of outputs of a job.</param>
+    /// <param name="unit">Vectors that stay together.</param>
+    public static LinearRegion Cut(int threads, LinearJob* jobs, int count, int mostRows, int vectors, int unit)
+    {
+        int units = (vectors + unit - 1) / unit;
+        int wanted = threads == 1 ? 1 : Math.Max(1, ChunksPerThread * threads / count);
+        int unitsPerChunk = Math.Max(1, units / wanted);
+        int vectorChunks = (units + unitsPerChunk - 1) / unitsPerChunk;
+        int rowChunks = Math.Clamp(wanted / vectorChunks, 1, (mostRows + 63) / 64);
+        int rowsPerChunk = (mostRows + rowChunks - 1) / rowChunks;
+        return new LinearRegion
+        {
+            Jobs = jobs,
+            Vectors = vectors,
+            VectorsPerChunk = unitsPerChunk * unit,
+            VectorChunks = vectorChunks,
+            RowsPerChunk = rowsPerChunk,
+            RowChunks = (mostRows + rowsPerChunk - 1) / rowsPerChunk,
+        };
+    }
+
+    /// <summary>The part of a job that is a chunk: its rows and vectors [first, end). No rows: nothing to do.</summary>
+    public readonly LinearJob JobOf(int chunk, out int first, out int end)
+    {
+        (int rest, int vectorChunk) = Math.DivRem(chunk, VectorChunks);
+        (int index, int rowChunk) = Math.DivRem(rest, RowChunks);
+        first = vectorChunk * VectorsPerChunk;
+        end = Math.Min(first + VectorsPerChunk, Vectors);
+        int row = rowChunk * RowsPerChunk;
+        return Jobs[index].Rows <= row ? default : Jobs[index].RowRange(row, Math.Min(RowsPerChunk, Jobs[index].Rows - row));
+    }
 }

@@ -23,9 +23,13 @@ internal unsafe interface IPanelFormat
 }
 
 /// <summary>16 floats of the even k, then 16 of the odd.</summary>
-internal unsafe struct Float32Panel : IPanelFormat
+internal unsafe struct Float32Panel : IKvFormat
 {
     public static int PairBytes => 128;
+
+    public static bool IsScaled => false;
+
+    public static int LaneBytes => 4;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TVector Even<TLanes, TVector>(byte* pair)
@@ -39,9 +43,13 @@ internal unsafe struct Float32Panel : IPanelFormat
 }
 
 /// <summary>16 lanes of 32 bits, each the bf16 of the even k below that of the odd k.</summary>
-internal unsafe struct BFloat16Panel : IPanelFormat
+internal unsafe struct BFloat16Panel : IKvFormat
 {
     public static int PairBytes => 64;
+
+    public static bool IsScaled => false;
+
+    public static int LaneBytes => 4;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TVector Even<TLanes, TVector>(byte* pair)

@@ -19,9 +19,6 @@ internal static unsafe class PanelLinear<TLanes, TVector>
     // 3 vectors of 16 outputs times 1024 pairs: 196 KB of bf16, 393 KB of fp32.
     private const int MaxPairsPerBlock = 1024;
 
-    // Small enough for the last chunks to end together, large enough for long streams.
-    private const int ChunksPerThread = 8;
-
     // Measured: more rows take longer over a line, and gain from asking earlier.
     private static int PrefetchBytes(int rows) => rows <= 2 ? 1024 : 2048;
 
@@ -38,30 +35,11 @@ internal static unsafe class PanelLinear<TLanes, TVector>
 
         if (mostRows == 0)
             return;
-        LinearRegion region = Cut(pool.Threads, jobs, count, mostRows);
+        int vectors = jobs->Weight.Panels * PanelView.Width / TLanes.Width;
+        LinearRegion region = LinearRegion.Cut(pool.Threads, jobs, count, mostRows, vectors, TileVectors(mostRows));
         region.Scratch = scratch.Pointer;
         region.ScratchStride = ScratchBytes;
         pool.Run(count * region.RowChunks * region.VectorChunks, work, &region, &Chunk);
-    }
-
-    private static LinearRegion Cut(int threads, LinearJob* jobs, int count, int mostRows)
-    {
-        int group = TileVectors(mostRows);
-        int vectors = jobs->Weight.Panels * PanelView.Width / TLanes.Width;
-        int groups = (vectors + group - 1) / group;
-        int wanted = threads == 1 ? 1 : Math.Max(1, ChunksPerThread * threads / count);
-        int groupsPerChunk = Math.Max(1, groups / wanted);
-        int vectorChunks = (groups + groupsPerChunk - 1) / groupsPerChunk;
-        int rowChunks = Math.Clamp(wanted / vectorChunks, 1, (mostRows + 63) / 64);
-        int rowsPerChunk = (mostRows + rowChunks - 1) / rowChunks;
-        return new LinearRegion
-        {
-            Jobs = jobs,
-            VectorsPerChunk = groupsPerChunk * group,
-            VectorChunks = vectorChunks,
-            RowsPerChunk = rowsPerChunk,
-            RowChunks = (mostRows + rowsPerChunk - 1) / rowsPerChunk,
-        };
     }
 
     private static int TileVectors(int rows) => PanelTile<TLanes, TVector, BFloat16Panel>.VectorsFor(rows);
@@ -69,18 +47,9 @@ internal static unsafe class PanelLinear<TLanes, TVector>
     private static void Chunk(void* argument, int chunk, int thread)
     {
         var region = (LinearRegion*)argument;
-        (int rest, int vectorChunk) = Math.DivRem(chunk, region->VectorChunks);
-        (int index, int rowChunk) = Math.DivRem(rest, region->RowChunks);
-        LinearJob job = region->Jobs[index];
-        int row = rowChunk * region->RowsPerChunk;
-        int rows = Math.Min(region->RowsPerChunk, job.Rows - row);
-        int vector = vectorChunk * region->VectorsPerChunk;
-        int end = Math.Min(vector + region->VectorsPerChunk, job.Weight.Panels * PanelView.Width / TLanes.Width);
-        if (rows <= 0)
+        LinearJob job = region->JobOf(chunk, out int vector, out int end);
+        if (job.Rows == 0)
             return;
-        job.X += row * job.XStride;
-        job.Y += row * job.YStride;
-        job.Rows = rows;
         var sums = (float*)(region->Scratch + (thread * region->ScratchStride));
         switch (job.Type)
         {
@@ -106,12 +75,9 @@ internal static unsafe class PanelLinear<TLanes, TVector>
         {
             for (int row = 0; row < job.Rows; row += rowsPerBlock)
             {
-                LinearJob block = job;
-                block.X += row * job.XStride;
-                block.Y += row * job.YStride;
-                block.Rows = Math.Min(rowsPerBlock, job.Rows - row);
+                LinearJob block = job.RowRange(row, Math.Min(rowsPerBlock, job.Rows - row));
                 Sum<TFormat>(block, streams, tile, sums);
-                Finish(block, streams, tile, sums);
+                LinearFinish<TLanes, TVector>.Write(block, streams, tile, sums);
             }
         }
     }
@@ -132,9 +98,7 @@ internal static unsafe class PanelLinear<TLanes, TVector>
                 int next = end - pair > blockPairs ? pair + blockPairs : end;
                 int whole = Math.Min(next, wholePairs);
                 Tile tile = TileAt<TFormat>(job, streams, tileIndex, pair);
-                var piece = new TilePiece(0, whole - pair);
-                tile.Pieces = &piece;
-                tile.PieceCount = 1;
+                tile.Pairs = whole - pair;
                 tile.Odd = next > whole;
                 Pass<TFormat>(ref tile, job, sums + ((long)segment * job.Rows * lanes));
                 pair = next;
@@ -146,7 +110,7 @@ internal static unsafe class PanelLinear<TLanes, TVector>
         where TFormat : struct, IPanelFormat
     {
         float* x = tile.X;
-        long blockBytes = (long)tile.Pieces->Pairs * TFormat.PairBytes;
+        long blockBytes = (long)tile.Pairs * TFormat.PairBytes;
         for (int row = 0; row < job.Rows; row += PanelTile<TLanes, TVector, TFormat>.RowsPerPass)
         {
             tile.Rows = Math.Min(PanelTile<TLanes, TVector, TFormat>.RowsPerPass, job.Rows - row);
@@ -181,27 +145,5 @@ internal static unsafe class PanelLinear<TLanes, TVector>
     {
         (int panel, int lane) = Math.DivRem(vector * TLanes.Width, PanelView.Width);
         return job.Weight.Panel(panel) + ((long)pair * TFormat.PairBytes) + (4 * lane);
-    }
-
-    /// <summary>Merges the segments, adds the bias, writes y.</summary>
-    private static void Finish(in LinearJob job, in PanelStreams streams, int tileIndex, float* sums)
-    {
-        int vectors = streams.Vectors(tileIndex);
-        int lanes = vectors * TLanes.Width;
-        long segmentStride = (long)job.Rows * lanes;
-        for (int vector = 0; vector < vectors; vector++)
-        {
-            int first = streams.Vector(tileIndex, vector) * TLanes.Width;
-            int full = Math.Min(TLanes.Width, job.Weight.Outputs - first);
-            for (int row = 0; row < job.Rows; row++)
-            {
-                float* from = sums + ((long)row * lanes) + (vector * TLanes.Width);
-                float* to = job.Y + (row * job.YStride) + first;
-                if (full == TLanes.Width)
-                    LinearFinish<TLanes, TVector>.Write(job, from, segmentStride, first, to);
-                for (int lane = 0; lane < full && full < TLanes.Width; lane++)
-                    LinearFinish<LanesScalar, float>.Write(job, from + lane, segmentStride, first + lane, to + lane);
-            }
-        }
     }
 }

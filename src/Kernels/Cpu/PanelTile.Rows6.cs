@@ -22,59 +22,53 @@ internal static unsafe partial class PanelTile<TLanes, TVector, TFormat>
         TVector s50 = TLanes.Load(y5), s51 = TLanes.Load(y5 + v1);
         long k = 0;
         long ahead = tile.PrefetchBytes;
-        for (int piece = 0; piece < tile.PieceCount; piece++)
+        for (long end = 2L * tile.Pairs; k < end; k += 2)
         {
-            long offset = tile.Pieces[piece].Offset;
-            w0 = tile.Panels0 + offset;
-            w1 = tile.Panels1 + offset;
-            for (long end = k + (2L * tile.Pieces[piece].Pairs); k < end; k += 2)
-            {
-                Prefetch(w0 + ahead);
-                Prefetch(w1 + ahead);
-                TVector even0 = TFormat.Even<TLanes, TVector>(w0);
-                TVector even1 = TFormat.Even<TLanes, TVector>(w1);
-                TVector evenX0 = TLanes.Broadcast(x0[k]);
-                s00 = TLanes.Fma(even0, evenX0, s00);
-                s01 = TLanes.Fma(even1, evenX0, s01);
-                TVector evenX1 = TLanes.Broadcast(x1[k]);
-                s10 = TLanes.Fma(even0, evenX1, s10);
-                s11 = TLanes.Fma(even1, evenX1, s11);
-                TVector evenX2 = TLanes.Broadcast(x2[k]);
-                s20 = TLanes.Fma(even0, evenX2, s20);
-                s21 = TLanes.Fma(even1, evenX2, s21);
-                TVector evenX3 = TLanes.Broadcast(x3[k]);
-                s30 = TLanes.Fma(even0, evenX3, s30);
-                s31 = TLanes.Fma(even1, evenX3, s31);
-                TVector evenX4 = TLanes.Broadcast(x4[k]);
-                s40 = TLanes.Fma(even0, evenX4, s40);
-                s41 = TLanes.Fma(even1, evenX4, s41);
-                TVector evenX5 = TLanes.Broadcast(x5[k]);
-                s50 = TLanes.Fma(even0, evenX5, s50);
-                s51 = TLanes.Fma(even1, evenX5, s51);
+            Prefetch(w0 + ahead);
+            Prefetch(w1 + ahead);
+            TVector even0 = TFormat.Even<TLanes, TVector>(w0);
+            TVector even1 = TFormat.Even<TLanes, TVector>(w1);
+            TVector evenX0 = TLanes.Broadcast(x0[k]);
+            s00 = TLanes.Fma(even0, evenX0, s00);
+            s01 = TLanes.Fma(even1, evenX0, s01);
+            TVector evenX1 = TLanes.Broadcast(x1[k]);
+            s10 = TLanes.Fma(even0, evenX1, s10);
+            s11 = TLanes.Fma(even1, evenX1, s11);
+            TVector evenX2 = TLanes.Broadcast(x2[k]);
+            s20 = TLanes.Fma(even0, evenX2, s20);
+            s21 = TLanes.Fma(even1, evenX2, s21);
+            TVector evenX3 = TLanes.Broadcast(x3[k]);
+            s30 = TLanes.Fma(even0, evenX3, s30);
+            s31 = TLanes.Fma(even1, evenX3, s31);
+            TVector evenX4 = TLanes.Broadcast(x4[k]);
+            s40 = TLanes.Fma(even0, evenX4, s40);
+            s41 = TLanes.Fma(even1, evenX4, s41);
+            TVector evenX5 = TLanes.Broadcast(x5[k]);
+            s50 = TLanes.Fma(even0, evenX5, s50);
+            s51 = TLanes.Fma(even1, evenX5, s51);
 
-                TVector odd0 = TFormat.Odd<TLanes, TVector>(w0);
-                TVector odd1 = TFormat.Odd<TLanes, TVector>(w1);
-                TVector oddX0 = TLanes.Broadcast(x0[k + 1]);
-                s00 = TLanes.Fma(odd0, oddX0, s00);
-                s01 = TLanes.Fma(odd1, oddX0, s01);
-                TVector oddX1 = TLanes.Broadcast(x1[k + 1]);
-                s10 = TLanes.Fma(odd0, oddX1, s10);
-                s11 = TLanes.Fma(odd1, oddX1, s11);
-                TVector oddX2 = TLanes.Broadcast(x2[k + 1]);
-                s20 = TLanes.Fma(odd0, oddX2, s20);
-                s21 = TLanes.Fma(odd1, oddX2, s21);
-                TVector oddX3 = TLanes.Broadcast(x3[k + 1]);
-                s30 = TLanes.Fma(odd0, oddX3, s30);
-                s31 = TLanes.Fma(odd1, oddX3, s31);
-                TVector oddX4 = TLanes.Broadcast(x4[k + 1]);
-                s40 = TLanes.Fma(odd0, oddX4, s40);
-                s41 = TLanes.Fma(odd1, oddX4, s41);
-                TVector oddX5 = TLanes.Broadcast(x5[k + 1]);
-                s50 = TLanes.Fma(odd0, oddX5, s50);
-                s51 = TLanes.Fma(odd1, oddX5, s51);
-                w0 += TFormat.PairBytes;
-                w1 += TFormat.PairBytes;
-            }
+            TVector odd0 = TFormat.Odd<TLanes, TVector>(w0);
+            TVector odd1 = TFormat.Odd<TLanes, TVector>(w1);
+            TVector oddX0 = TLanes.Broadcast(x0[k + 1]);
+            s00 = TLanes.Fma(odd0, oddX0, s00);
+            s01 = TLanes.Fma(odd1, oddX0, s01);
+            TVector oddX1 = TLanes.Broadcast(x1[k + 1]);
+            s10 = TLanes.Fma(odd0, oddX1, s10);
+            s11 = TLanes.Fma(odd1, oddX1, s11);
+            TVector oddX2 = TLanes.Broadcast(x2[k + 1]);
+            s20 = TLanes.Fma(odd0, oddX2, s20);
+            s21 = TLanes.Fma(odd1, oddX2, s21);
+            TVector oddX3 = TLanes.Broadcast(x3[k + 1]);
+            s30 = TLanes.Fma(odd0, oddX3, s30);
+            s31 = TLanes.Fma(odd1, oddX3, s31);
+            TVector oddX4 = TLanes.Broadcast(x4[k + 1]);
+            s40 = TLanes.Fma(odd0, oddX4, s40);
+            s41 = TLanes.Fma(odd1, oddX4, s41);
+            TVector oddX5 = TLanes.Broadcast(x5[k + 1]);
+            s50 = TLanes.Fma(odd0, oddX5, s50);
+            s51 = TLanes.Fma(odd1, oddX5, s51);
+            w0 += TFormat.PairBytes;
+            w1 += TFormat.PairBytes;
         }
 
         if (tile.Odd)

@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics.X86;
 
 namespace Cluster.Kernels.Cpu;
 
@@ -38,34 +37,14 @@ internal static unsafe partial class PanelTile<TLanes, TVector, TFormat>
             Rows8(tile);
     }
 
-    /// <summary>Any number of rows and vectors: <paramref name="tile"/>'s rows times the lanes at <paramref name="streams"/>.</summary>
-    public static void Accumulate(Tile tile, byte** streams, int count)
-    {
-        int rows = tile.Rows;
-        float* x = tile.X, sums = tile.Sums;
-        int rowsPerPass = !TLanes.HasManyRegisters ? 6 : rows == 5 ? 5 : 4;
-        int group = TLanes.HasManyRegisters || rows <= 2 ? 4 : 2;
-        for (int vector = 0; vector < count; vector += group)
-        {
-            tile.SetStreams(streams + vector, Math.Min(group, count - vector));
-            for (int row = 0; row < rows; row += rowsPerPass)
-            {
-                tile.Rows = Math.Min(rowsPerPass, rows - row);
-                tile.X = x + (row * tile.XStride);
-                tile.Sums = sums + (row * tile.SumStride) + (vector * TLanes.Width);
-                Run(tile);
-            }
-        }
-    }
-
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Prefetch(byte* weights)
     {
-        if (TLanes.Width == 1 || !Sse.IsSupported)
+        if (TLanes.Width == 1)
             return;
-        Sse.Prefetch0(weights);
+        CacheHint.Read(weights);
         if (TFormat.PairBytes > 64)
-            Sse.Prefetch0(weights + 64);
+            CacheHint.Read(weights + 64);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -78,43 +57,35 @@ internal static unsafe partial class PanelTile<TLanes, TVector, TFormat>
         TVector s00 = TLanes.Load(y0), s01 = TLanes.Load(y0 + v1), s02 = TLanes.Load(y0 + v2), s03 = TLanes.Load(y0 + v3);
         long k = 0;
         long ahead = tile.PrefetchBytes;
-        for (int piece = 0; piece < tile.PieceCount; piece++)
+        for (long end = 2L * tile.Pairs; k < end; k += 2)
         {
-            long offset = tile.Pieces[piece].Offset;
-            w0 = tile.Panels0 + offset;
-            w1 = tile.Panels1 + offset;
-            w2 = tile.Panels2 + offset;
-            w3 = tile.Panels3 + offset;
-            for (long end = k + (2L * tile.Pieces[piece].Pairs); k < end; k += 2)
-            {
-                Prefetch(w0 + ahead);
-                Prefetch(w1 + ahead);
-                Prefetch(w2 + ahead);
-                Prefetch(w3 + ahead);
-                TVector even0 = TFormat.Even<TLanes, TVector>(w0);
-                TVector even1 = TFormat.Even<TLanes, TVector>(w1);
-                TVector even2 = TFormat.Even<TLanes, TVector>(w2);
-                TVector even3 = TFormat.Even<TLanes, TVector>(w3);
-                TVector evenX0 = TLanes.Broadcast(x0[k]);
-                s00 = TLanes.Fma(even0, evenX0, s00);
-                s01 = TLanes.Fma(even1, evenX0, s01);
-                s02 = TLanes.Fma(even2, evenX0, s02);
-                s03 = TLanes.Fma(even3, evenX0, s03);
+            Prefetch(w0 + ahead);
+            Prefetch(w1 + ahead);
+            Prefetch(w2 + ahead);
+            Prefetch(w3 + ahead);
+            TVector even0 = TFormat.Even<TLanes, TVector>(w0);
+            TVector even1 = TFormat.Even<TLanes, TVector>(w1);
+            TVector even2 = TFormat.Even<TLanes, TVector>(w2);
+            TVector even3 = TFormat.Even<TLanes, TVector>(w3);
+            TVector evenX0 = TLanes.Broadcast(x0[k]);
+            s00 = TLanes.Fma(even0, evenX0, s00);
+            s01 = TLanes.Fma(even1, evenX0, s01);
+            s02 = TLanes.Fma(even2, evenX0, s02);
+            s03 = TLanes.Fma(even3, evenX0, s03);
 
-                TVector odd0 = TFormat.Odd<TLanes, TVector>(w0);
-                TVector odd1 = TFormat.Odd<TLanes, TVector>(w1);
-                TVector odd2 = TFormat.Odd<TLanes, TVector>(w2);
-                TVector odd3 = TFormat.Odd<TLanes, TVector>(w3);
-                TVector oddX0 = TLanes.Broadcast(x0[k + 1]);
-                s00 = TLanes.Fma(odd0, oddX0, s00);
-                s01 = TLanes.Fma(odd1, oddX0, s01);
-                s02 = TLanes.Fma(odd2, oddX0, s02);
-                s03 = TLanes.Fma(odd3, oddX0, s03);
-                w0 += TFormat.PairBytes;
-                w1 += TFormat.PairBytes;
-                w2 += TFormat.PairBytes;
-                w3 += TFormat.PairBytes;
-            }
+            TVector odd0 = TFormat.Odd<TLanes, TVector>(w0);
+            TVector odd1 = TFormat.Odd<TLanes, TVector>(w1);
+            TVector odd2 = TFormat.Odd<TLanes, TVector>(w2);
+            TVector odd3 = TFormat.Odd<TLanes, TVector>(w3);
+            TVector oddX0 = TLanes.Broadcast(x0[k + 1]);
+            s00 = TLanes.Fma(odd0, oddX0, s00);
+            s01 = TLanes.Fma(odd1, oddX0, s01);
+            s02 = TLanes.Fma(odd2, oddX0, s02);
+            s03 = TLanes.Fma(odd3, oddX0, s03);
+            w0 += TFormat.PairBytes;
+            w1 += TFormat.PairBytes;
+            w2 += TFormat.PairBytes;
+            w3 += TFormat.PairBytes;
         }
 
         if (tile.Odd)
@@ -146,53 +117,45 @@ internal static unsafe partial class PanelTile<TLanes, TVector, TFormat>
         TVector s10 = TLanes.Load(y1), s11 = TLanes.Load(y1 + v1), s12 = TLanes.Load(y1 + v2), s13 = TLanes.Load(y1 + v3);
         long k = 0;
         long ahead = tile.PrefetchBytes;
-        for (int piece = 0; piece < tile.PieceCount; piece++)
+        for (long end = 2L * tile.Pairs; k < end; k += 2)
         {
-            long offset = tile.Pieces[piece].Offset;
-            w0 = tile.Panels0 + offset;
-            w1 = tile.Panels1 + offset;
-            w2 = tile.Panels2 + offset;
-            w3 = tile.Panels3 + offset;
-            for (long end = k + (2L * tile.Pieces[piece].Pairs); k < end; k += 2)
-            {
-                Prefetch(w0 + ahead);
-                Prefetch(w1 + ahead);
-                Prefetch(w2 + ahead);
-                Prefetch(w3 + ahead);
-                TVector even0 = TFormat.Even<TLanes, TVector>(w0);
-                TVector even1 = TFormat.Even<TLanes, TVector>(w1);
-                TVector even2 = TFormat.Even<TLanes, TVector>(w2);
-                TVector even3 = TFormat.Even<TLanes, TVector>(w3);
-                TVector evenX0 = TLanes.Broadcast(x0[k]);
-                s00 = TLanes.Fma(even0, evenX0, s00);
-                s01 = TLanes.Fma(even1, evenX0, s01);
-                s02 = TLanes.Fma(even2, evenX0, s02);
-                s03 = TLanes.Fma(even3, evenX0, s03);
-                TVector evenX1 = TLanes.Broadcast(x1[k]);
-                s10 = TLanes.Fma(even0, evenX1, s10);
-                s11 = TLanes.Fma(even1, evenX1, s11);
-                s12 = TLanes.Fma(even2, evenX1, s12);
-                s13 = TLanes.Fma(even3, evenX1, s13);
+            Prefetch(w0 + ahead);
+            Prefetch(w1 + ahead);
+            Prefetch(w2 + ahead);
+            Prefetch(w3 + ahead);
+            TVector even0 = TFormat.Even<TLanes, TVector>(w0);
+            TVector even1 = TFormat.Even<TLanes, TVector>(w1);
+            TVector even2 = TFormat.Even<TLanes, TVector>(w2);
+            TVector even3 = TFormat.Even<TLanes, TVector>(w3);
+            TVector evenX0 = TLanes.Broadcast(x0[k]);
+            s00 = TLanes.Fma(even0, evenX0, s00);
+            s01 = TLanes.Fma(even1, evenX0, s01);
+            s02 = TLanes.Fma(even2, evenX0, s02);
+            s03 = TLanes.Fma(even3, evenX0, s03);
+            TVector evenX1 = TLanes.Broadcast(x1[k]);
+            s10 = TLanes.Fma(even0, evenX1, s10);
+            s11 = TLanes.Fma(even1, evenX1, s11);
+            s12 = TLanes.Fma(even2, evenX1, s12);
+            s13 = TLanes.Fma(even3, evenX1, s13);
 
-                TVector odd0 = TFormat.Odd<TLanes, TVector>(w0);
-                TVector odd1 = TFormat.Odd<TLanes, TVector>(w1);
-                TVector odd2 = TFormat.Odd<TLanes, TVector>(w2);
-                TVector odd3 = TFormat.Odd<TLanes, TVector>(w3);
-                TVector oddX0 = TLanes.Broadcast(x0[k + 1]);
-                s00 = TLanes.Fma(odd0, oddX0, s00);
-                s01 = TLanes.Fma(odd1, oddX0, s01);
-                s02 = TLanes.Fma(odd2, oddX0, s02);
-                s03 = TLanes.Fma(odd3, oddX0, s03);
-                TVector oddX1 = TLanes.Broadcast(x1[k + 1]);
-                s10 = TLanes.Fma(odd0, oddX1, s10);
-                s11 = TLanes.Fma(odd1, oddX1, s11);
-                s12 = TLanes.Fma(odd2, oddX1, s12);
-                s13 = TLanes.Fma(odd3, oddX1, s13);
-                w0 += TFormat.PairBytes;
-                w1 += TFormat.PairBytes;
-                w2 += TFormat.PairBytes;
-                w3 += TFormat.PairBytes;
-            }
+            TVector odd0 = TFormat.Odd<TLanes, TVector>(w0);
+            TVector odd1 = TFormat.Odd<TLanes, TVector>(w1);
+            TVector odd2 = TFormat.Odd<TLanes, TVector>(w2);
+            TVector odd3 = TFormat.Odd<TLanes, TVector>(w3);
+            TVector oddX0 = TLanes.Broadcast(x0[k + 1]);
+            s00 = TLanes.Fma(odd0, oddX0, s00);
+            s01 = TLanes.Fma(odd1, oddX0, s01);
+            s02 = TLanes.Fma(odd2, oddX0, s02);
+            s03 = TLanes.Fma(odd3, oddX0, s03);
+            TVector oddX1 = TLanes.Broadcast(x1[k + 1]);
+            s10 = TLanes.Fma(odd0, oddX1, s10);
+            s11 = TLanes.Fma(odd1, oddX1, s11);
+            s12 = TLanes.Fma(odd2, oddX1, s12);
+            s13 = TLanes.Fma(odd3, oddX1, s13);
+            w0 += TFormat.PairBytes;
+            w1 += TFormat.PairBytes;
+            w2 += TFormat.PairBytes;
+            w3 += TFormat.PairBytes;
         }
 
         if (tile.Odd)

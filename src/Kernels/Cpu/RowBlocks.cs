@@ -65,14 +65,14 @@ internal unsafe struct RowBlocks
     {
         Vector256<float> a = Vector256.Load(values), b = Vector256.Load(values + 8), c = Vector256.Load(values + 16), d = Vector256.Load(values + 24);
         float most = Largest(a, b, c, d);
-        scale = float.IsFinite(most) ? most / 127 : float.NaN;
-        Vector256<float> inverse = Vector256.Create(127 / most);
-        if (!(most >= Smallest) || !float.IsFinite(most))
+        (scale, float factor) = (most / 127, 127 / most);
+        if (!(most >= Smallest && float.IsFinite(most)))
         {
-            scale = float.IsFinite(most) ? 0 : float.NaN;
-            a = b = c = d = inverse = default;
+            (scale, factor) = (float.IsFinite(most) ? 0 : float.NaN, 0);
+            a = b = c = d = default;
         }
 
+        Vector256<float> inverse = Vector256.Create(factor);
         Vector256<int> a4 = Round(a * inverse), b4 = Round(b * inverse), c4 = Round(c * inverse), d4 = Round(d * inverse);
         sum = Vector256.Sum((a4 + b4) + (c4 + d4));
         Vector256.Narrow(Vector256.Narrow(a4, b4), Vector256.Narrow(c4, d4)).Store(codes);

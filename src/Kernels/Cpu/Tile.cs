@@ -2,11 +2,6 @@ using System.Runtime.CompilerServices;
 
 namespace Cluster.Kernels.Cpu;
 
-/// <summary>Pairs of k that lie one after the other in memory.</summary>
-/// <param name="Offset">Bytes from the tile's first piece, the same for every vector.</param>
-/// <param name="Pairs">Number of pairs.</param>
-internal readonly record struct TilePiece(long Offset, int Pairs);
-
 /// <summary>Arguments of one register tile.</summary>
 internal unsafe struct Tile
 {
@@ -25,11 +20,8 @@ internal unsafe struct Tile
     /// <summary>Floats between rows of inputs.</summary>
     public long XStride;
 
-    /// <summary>Where the pairs lie, by ascending k.</summary>
-    public TilePiece* Pieces;
-
-    /// <summary>Number of pieces.</summary>
-    public int PieceCount;
+    /// <summary>Pairs of k, one after the other in every panel.</summary>
+    public int Pairs;
 
     /// <summary>Whether a single k follows the last pair.</summary>
     public bool Odd;
@@ -45,16 +37,6 @@ internal unsafe struct Tile
 
     /// <summary>Floats between rows of sums.</summary>
     public long SumStride;
-
-    /// <summary>Sets vectors and their streams.</summary>
-    public void SetStreams(byte** streams, int count)
-    {
-        Vectors = count;
-        Panels0 = streams[0];
-        Panels1 = streams[Math.Min(1, count - 1)];
-        Panels2 = streams[Math.Min(2, count - 1)];
-        Panels3 = streams[Math.Min(3, count - 1)];
-    }
 
     /// <summary>Inputs of a row; a row out of use is the last one again.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

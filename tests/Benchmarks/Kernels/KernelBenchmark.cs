@@ -17,13 +17,6 @@ internal static class KernelBenchmark
 
     public static void Run(string[] arguments)
     {
-        if (arguments is ["attention", ..])
-        {
-            int[] numbers = [.. arguments.Skip(1).Select(argument => int.Parse(argument, CultureInfo.InvariantCulture))];
-            Console.WriteLine(AttentionTable.Run(numbers.ElementAtOrDefault(0) is > 0 and int count ? count : Environment.ProcessorCount, numbers.ElementAtOrDefault(1) is > 0 and int times ? times : 25));
-            return;
-        }
-
         int threads = arguments.Length > 0 ? int.Parse(arguments[0], CultureInfo.InvariantCulture) : Environment.ProcessorCount;
         int rounds = arguments.Length > 1 ? int.Parse(arguments[1], CultureInfo.InvariantCulture) : 25;
         Console.WriteLine($"CPU kernels, {threads} threads, {CpuPaths.Best}, medians of up to {rounds} alternating slices");
