@@ -1,3 +1,4 @@
+using Cluster.Kernels.Collectives;
 using Cluster.Kernels.Execution;
 using Cluster.Kernels.Sampling;
 
@@ -56,6 +57,12 @@ public sealed class FakeShardEngine : IShardEngine
 
     /// <summary>Whether a whole context is read for each token; benchmarks turn it off.</summary>
     public bool ReadsContext { get; init; } = true;
+
+    /// <summary>The group that was joined last.</summary>
+    public IProcessGroup? Group { get; private set; }
+
+    /// <inheritdoc/>
+    public void Join(IProcessGroup? group) => Group = group;
 
     /// <inheritdoc/>
     public async Task<ForwardOutput> ExecuteAsync(ForwardBatch batch)

@@ -41,7 +41,7 @@ internal static class DecoderProbe
             for (int row = 0; row < batch.Rows; row++)
             {
                 model.ComputeLogits([row]);
-                logits[row] = ops.ReadRow(model.Workspace.Logits, 0).ToArray();
+                logits[row] = ops.ReadRow(model.Workspace.Logits!, 0).ToArray();
             }
             return logits;
         });

@@ -43,7 +43,12 @@ internal unsafe struct AttentionJob
     public byte* Scratch;
     public long ScratchStride;
 
-    public readonly int Group => QueryHeads / KvHeads;
+    /// <summary>Query heads of a KV head, and those of the first one that come before the first query head here.</summary>
+    public int Group;
+    public int GroupOffset;
+
+    /// <summary>Query heads of all KV heads: of the first and last KV head some may be on other ranks, and are computed for nothing.</summary>
+    public readonly int GroupedHeads => KvHeads * Group;
 
     /// <summary>Groups of heads that tasks share.</summary>
     public readonly int HeadGroups => (KvHeads + Cut.HeadsPerTask - 1) / Cut.HeadsPerTask;

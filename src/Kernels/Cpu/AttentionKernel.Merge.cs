@@ -31,7 +31,9 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
     private static void Finish(in Work work, int query, float* state)
     {
         AttentionJob* job = work.Job;
-        int row = work.Row(query), head = work.QueryHead(query);
+        if (!work.IsHere(query, out int head))
+            return;
+        int row = work.Row(query);
         float* to = job->Output + (row * job->OutputStride) + ((long)head * job->HeadDim);
         bool empty = work.Starts[work.TileRow(query)] >= work.Ends[work.TileRow(query)];
         float total = empty ? 1 : state[1];

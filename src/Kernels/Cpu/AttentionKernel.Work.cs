@@ -97,8 +97,15 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
         /// <summary>Row of the step that a query belongs to.</summary>
         public readonly int Row(int query) => Tile.First + TileRow(query);
 
-        /// <summary>Query head.</summary>
-        public readonly int QueryHead(int query) => ((FirstHead + (query / Count)) * Job->Group) + (query % Count % Job->Group);
+        /// <summary>Query head among the groups; that of the layout is <see cref="AttentionJob.GroupOffset"/> less, and may not be there.</summary>
+        private readonly int GroupedHead(int query) => ((FirstHead + (query / Count)) * Job->Group) + (query % Count % Job->Group);
+
+        /// <summary>Query head of the layout; false if it is on another rank.</summary>
+        public readonly bool IsHere(int query, out int head)
+        {
+            head = GroupedHead(query) - Job->GroupOffset;
+            return (uint)head < (uint)Job->QueryHeads;
+        }
 
         /// <summary>The scaled query.</summary>
         public readonly float* Query(int query) => Scaled + (query * Width);
@@ -111,7 +118,7 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
 
         /// <summary>Where a query's state of a segment is kept until it is merged.</summary>
         public readonly float* State(int query, int segment) =>
-            Job->Cut.States + (((((long)segment * Job->Rows) + Row(query)) * Job->QueryHeads + QueryHead(query)) * StateFloats);
+            Job->Cut.States + (((((long)segment * Job->Rows) + Row(query)) * Job->GroupedHeads + GroupedHead(query)) * StateFloats);
 
         /// <summary>Whether a query sees a key of a segment.</summary>
         public readonly bool Sees(int query, int segment)

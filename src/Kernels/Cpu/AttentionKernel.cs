@@ -102,7 +102,12 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
         for (int query = 0; query < work.Queries; query++)
         {
             float* to = work.Query(query);
-            float* from = job->Qkv + (work.Row(query) * job->QkvStride) + ((long)work.QueryHead(query) * job->HeadDim);
+            if (!work.IsHere(query, out int head))
+            {
+                new Span<float>(to, work.Width).Clear();
+                continue;
+            }
+            float* from = job->Qkv + (work.Row(query) * job->QkvStride) + ((long)head * job->HeadDim);
             new Span<float>(from, job->HeadDim).CopyTo(new Span<float>(to, job->HeadDim));
             new Span<float>(to + job->HeadDim, work.Width - job->HeadDim).Clear();
             for (int i = 0; i < work.Width; i += TLanes.Width)

@@ -35,6 +35,9 @@ internal abstract unsafe class CpuKernels
 
     public abstract void AddGated(CpuThreadPool pool, RowJob job);
 
+    /// <summary>y += x + other (if there is one).</summary>
+    public abstract void AddRows(CpuThreadPool pool, RowJob job);
+
     /// <summary>y += factor * x.</summary>
     public abstract void AddScaled(float* y, float* x, float factor, int width);
 
@@ -73,6 +76,8 @@ internal sealed unsafe class CpuKernels<TLanes, TVector, TBlockLanes, TBlockVect
     public override void GatedSilu(CpuThreadPool pool, RowJob job) => RowKernels<TLanes, TVector>.GatedSilu(pool, job);
 
     public override void AddGated(CpuThreadPool pool, RowJob job) => RowKernels<TLanes, TVector>.AddGated(pool, job);
+
+    public override void AddRows(CpuThreadPool pool, RowJob job) => RowKernels<TLanes, TVector>.AddRows(pool, job);
 
     public override void AddScaled(float* y, float* x, float factor, int width) =>
         RowKernels<TLanes, TVector>.AddScaled(y, x, factor, width);

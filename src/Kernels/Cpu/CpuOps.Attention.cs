@@ -56,7 +56,7 @@ internal sealed unsafe partial class CpuOps
         job.Range = keys;
         job.BlockTable = step.BlockTable;
         job.BlockStarts = step.BlockStarts;
-        job.Output = Matrix(output, step.Rows, layout.QueryWidth);
+        job.Output = Matrix(output, step.Rows, layout.OutputOffset + layout.QueryWidth) + layout.OutputOffset;
         job.OutputStride = output.Columns;
         job.LogSumExp = Matrix(logSumExp, step.Rows, layout.QueryHeads);
         job.LogSumExpStride = logSumExp.Columns;
@@ -100,14 +100,16 @@ internal sealed unsafe partial class CpuOps
     private static AttentionJob JobFor(DeviceBatch batch, DeviceBuffer qkv, QkvLayout layout)
     {
         var step = (CpuBatch)batch;
-        if (layout.KvHeads <= 0 || layout.QueryHeads % layout.KvHeads != 0)
-            throw new ArgumentException($"{layout.QueryHeads} query heads cannot share {layout.KvHeads} KV heads.");
+        if (!layout.IsValid)
+            throw new ArgumentException($"{layout.QueryHeads} query heads cannot share {layout.KvHeads} KV heads in groups of {layout.Group} from {layout.GroupOffset} on.");
         return new AttentionJob
         {
             Qkv = Matrix(qkv, step.Rows, layout.Width),
             QkvStride = qkv.Columns,
             QueryHeads = layout.QueryHeads,
             KvHeads = layout.KvHeads,
+            Group = layout.Group,
+            GroupOffset = layout.GroupOffset,
             HeadDim = layout.HeadDim,
             Rows = step.Rows,
             Positions = step.Positions,

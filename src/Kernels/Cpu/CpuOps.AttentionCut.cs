@@ -21,7 +21,7 @@ internal sealed unsafe partial class CpuOps
         rowsPerTile = Math.Min(rowsPerTile, longest);
         CutHeadsAndKeys(step, ref job, rowsPerTile);
 
-        long stateBytes = 4L * job.Cut.Segments * step.Rows * job.QueryHeads * AttentionSizes.StateFloats(job.HeadDim);
+        long stateBytes = 4L * job.Cut.Segments * step.Rows * job.GroupedHeads * AttentionSizes.StateFloats(job.HeadDim);
         long tileBytes = (((long)job.Cut.TileCount * sizeof(AttentionTile)) + 63) & ~63L;
         job.ScratchStride = (_kernels.AttentionScratchBytes(job, rowsPerTile) + 63) & ~63L;
         byte* scratch = _attentionScratch.Get(tileBytes + stateBytes + (_pool.Threads * job.ScratchStride)).Pointer;
@@ -29,7 +29,7 @@ internal sealed unsafe partial class CpuOps
         job.Cut.States = (float*)(scratch + tileBytes);
         job.Scratch = scratch + tileBytes + stateBytes;
         FillTiles(step, rowsPerTile, job.Cut.Tiles);
-        return 2 * pairs * job.QueryHeads * job.HeadDim;
+        return 2 * pairs * job.GroupedHeads * job.HeadDim;
     }
 
     /// <summary>
@@ -42,7 +42,7 @@ internal sealed unsafe partial class CpuOps
         job.Cut.HeadsPerTask = rowsPerTile * job.Group >= AttentionSizes.ManyQueries ? 1 : job.KvHeads;
         long tasks = (long)job.Cut.TileCount * job.HeadGroups;
         int segments = (LastKey(step) / AttentionSizes.SegmentKeys) + 1;
-        long stateBytes = 4L * segments * step.Rows * job.QueryHeads * AttentionSizes.StateFloats(job.HeadDim);
+        long stateBytes = 4L * segments * step.Rows * job.GroupedHeads * AttentionSizes.StateFloats(job.HeadDim);
         if (segments > 1 && tasks < wanted && stateBytes <= MaxStateBytes)
         {
             job.Cut.Segments = segments;

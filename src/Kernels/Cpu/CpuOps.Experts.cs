@@ -17,6 +17,28 @@ internal sealed unsafe partial class CpuOps
 
     public void ExpertMlp(int rows, DeviceBuffer input, ExpertWeights experts, ExpertRouting routing, DeviceBuffer output)
     {
+        ExpertStep step = RunExperts(rows, input, experts, routing);
+        Combine(rows, step.Results, step.Places, (CpuRouting)routing, Matrix(output, rows, experts.Hidden), output.Columns, experts.Hidden);
+    }
+
+    public void ExpertOutputs(int rows, DeviceBuffer input, ExpertWeights experts, ExpertRouting routing, DeviceBuffer output, int firstRow)
+    {
+        ExpertStep step = RunExperts(rows, input, experts, routing);
+        float* to = Matrix(output, firstRow + step.Assignments, experts.Hidden) + ((long)firstRow * output.Columns);
+        for (int i = 0; i < step.Assignments; i++, to += output.Columns)
+            new Span<float>(step.Results + ((long)step.Places[i] * experts.Hidden), experts.Hidden).CopyTo(new Span<float>(to, experts.Hidden));
+    }
+
+    public void CombineExperts(int rows, DeviceBuffer outputs, int firstRow, ExpertRouting routing, DeviceBuffer output)
+    {
+        int hidden = outputs.Columns;
+        float* results = Matrix(outputs, firstRow + (rows * routing.TopK), hidden) + ((long)firstRow * hidden);
+        Combine(rows, results, null, (CpuRouting)routing, Matrix(output, rows, hidden), output.Columns, hidden);
+    }
+
+    /// <summary>down(silu(gate x) * up x) of every assignment, at the places of the plan.</summary>
+    private ExpertStep RunExperts(int rows, DeviceBuffer input, ExpertWeights experts, ExpertRouting routing)
+    {
         var weights = (CpuExperts)experts;
         var chosen = (CpuRouting)routing;
         if (chosen.ExpertCount != experts.Experts || rows > routing.MaxRows)
@@ -37,7 +59,7 @@ internal sealed unsafe partial class CpuOps
             YStride = experts.Intermediate,
         });
         RunExperts(step, weights.Down, step.Inner, step.Results);
-        Combine(rows, step, chosen, Matrix(output, rows, experts.Hidden), output.Columns, experts.Hidden);
+        return step;
     }
 
     /// <summary>Groups the assignments by expert.</summary>
@@ -100,16 +122,23 @@ internal sealed unsafe partial class CpuOps
     }
 
     /// <summary>Sums a row's experts by ascending id, then adds the sum to the output.</summary>
-    private void Combine(int rows, in ExpertStep step, CpuRouting routing, float* output, long stride, int hidden)
+    /// <param name="rows">Rows.</param>
+    /// <param name="results">Outputs of the assignments.</param>
+    /// <param name="places">Place of each assignment among them; null: in order.</param>
+    /// <param name="routing">Factors.</param>
+    /// <param name="output">What is added to.</param>
+    /// <param name="stride">Its distance between rows.</param>
+    /// <param name="hidden">Columns.</param>
+    private void Combine(int rows, float* results, int* places, CpuRouting routing, float* output, long stride, int hidden)
     {
-        float* sum = step.Inputs;
+        var sum = (float*)_normScratch.Get(4L * hidden).Pointer;
         for (int row = 0; row < rows; row++, output += stride)
         {
             new Span<float>(sum, hidden).Clear();
             for (int k = 0; k < routing.TopK; k++)
             {
                 int assignment = (row * routing.TopK) + k;
-                _kernels.AddScaled(sum, step.Results + ((long)step.Places[assignment] * hidden), routing.Factors[assignment], hidden);
+                _kernels.AddScaled(sum, results + ((long)(places is null ? assignment : places[assignment]) * hidden), routing.Factors[assignment], hidden);
             }
 
             _kernels.AddScaled(output, sum, 1, hidden);

@@ -37,17 +37,17 @@ internal sealed unsafe partial class CpuOps : IDeviceOps
     {
         if (source.Parts.Count == 0)
             throw new ArgumentException("A linear weight needs at least one tensor.", nameof(source));
-        return SharedWeights.Get(Identity(source.Identity, source.Role, source.Type), () => new CpuLinear(_pool, source));
+        return SharedWeights.Get(Identity(source.Identity, $"{source.Role}{source.Segments}", source.Type), () => new CpuLinear(_pool, source));
     }
 
     public ExpertWeights LoadExperts(ExpertSource source)
     {
         if (source.Gate.Count == 0)
             throw new ArgumentException("A layer of experts needs at least one.", nameof(source));
-        return SharedWeights.Get(Identity(source.Identity, "experts", source.Type), () => new CpuExperts(_pool, source));
+        return SharedWeights.Get(Identity(source.Identity, $"experts{source.Segments}", source.Type), () => new CpuExperts(_pool, source));
     }
 
-    private string? Identity(string? tensors, object role, DType? type) => tensors is null ? null : $"{_kernels.GetType()}|{role}|{type}|{tensors}";
+    private string? Identity(string? tensors, string role, DType? type) => tensors is null ? null : $"{_kernels.GetType()}|{role}|{type}|{tensors}";
 
     public VectorWeight LoadVector(HostTensor source) => new CpuVector(source);
 
@@ -139,6 +139,28 @@ internal sealed unsafe partial class CpuOps : IDeviceOps
 
     public void WriteRow(DeviceBuffer buffer, int row, ReadOnlySpan<float> values) => values.CopyTo(Row(buffer, row));
 
+    public Span<float> HostRows(DeviceBuffer buffer, int rows) => new(Matrix(buffer, rows, buffer.Columns), checked(rows * buffer.Columns));
+
+    public void StoreHostRows(DeviceBuffer buffer, int rows)
+    {
+    }
+
+    public void AddRows(int rows, DeviceBuffer input, VectorWeight? bias, DeviceBuffer output)
+    {
+        if (bias is not null && bias.Length != input.Columns)
+            throw new ArgumentException($"A bias of {bias.Length} elements does not fit rows of {input.Columns}.");
+        _kernels.AddRows(_pool, new RowJob
+        {
+            Rows = rows,
+            Width = input.Columns,
+            X = Matrix(input, rows, input.Columns),
+            XStride = input.Columns,
+            Other = bias is null ? null : ((CpuVector)bias).Floats,
+            Y = Matrix(output, rows, input.Columns),
+            YStride = output.Columns,
+        });
+    }
+
     public void Dispose()
     {
         _pool.Dispose();
@@ -178,7 +200,7 @@ internal sealed unsafe partial class CpuOps : IDeviceOps
         Weight = weight.View,
         Type = weight.Type,
         Blocks = weight.Blocks,
-        Role = weight.Role,
+        Segments = weight.Segments,
         Bias = weight.Bias,
         X = input,
         XStride = inputStride,

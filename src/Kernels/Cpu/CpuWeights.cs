@@ -12,7 +12,9 @@ internal sealed unsafe class CpuLinear : LinearWeight
     public CpuLinear(CpuThreadPool pool, LinearSource source)
         : base(checked((int)source.Parts.Sum(part => (long)part.Rows)), source.Parts[0].Columns)
     {
-        Role = source.Role;
+        Segments = source.Role == LinearRole.ColumnParallel ? 1 : source.Segments;
+        if (Segments is not (1 or 2 or 4 or 8))
+            throw new ArgumentException($"K is summed in 1, 2, 4 or 8 segments, not {Segments}.");
         _bias = source.Biases.Count == 0 ? null : LoadBias(source);
         PanelPacker.CheckParts(source.Parts);
         BlockKind kind = BlockPacker.KindFor(source.Parts, source.Type);
@@ -22,7 +24,8 @@ internal sealed unsafe class CpuLinear : LinearWeight
             _blocks = BlockPacker.Pack(pool, source.Parts, kind);
     }
 
-    public LinearRole Role { get; }
+    /// <summary>Segments of K.</summary>
+    public int Segments { get; }
 
     /// <summary>Type of floating-point panels.</summary>
     public DType Type => _panels?.Type ?? DType.Float32;
@@ -71,7 +74,7 @@ internal sealed class CpuExperts : ExpertWeights
         for (int e = 0; e < Experts; e++)
         {
             GateUp[e] = new CpuLinear(pool, new LinearSource([source.Gate[e], source.Up[e]], [], LinearRole.ColumnParallel, source.Type));
-            Down[e] = new CpuLinear(pool, new LinearSource([source.Down[e]], [], LinearRole.RowParallel, source.Type));
+            Down[e] = new CpuLinear(pool, new LinearSource([source.Down[e]], [], LinearRole.RowParallel, source.Type) { Segments = source.Segments });
             if (GateUp[e].OutFeatures != 2 * Intermediate || Down[e].InFeatures != Intermediate || Down[e].OutFeatures != Hidden)
                 throw new ArgumentException($"Expert {e} is [{GateUp[e].OutFeatures}, {GateUp[e].InFeatures}] and [{Down[e].OutFeatures}, {Down[e].InFeatures}], not of hidden {Hidden} and intermediate {Intermediate}.");
         }

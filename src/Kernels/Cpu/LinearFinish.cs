@@ -32,7 +32,7 @@ internal static unsafe class LinearFinish<TLanes, TVector>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static void WriteVector(in LinearJob job, float* from, long segmentStride, int output, float* to)
     {
-        TVector result = job.Segments == 1 ? TLanes.Load(from) : Tree(from, segmentStride);
+        TVector result = job.Segments == 1 ? TLanes.Load(from) : Tree(from, segmentStride, job.Segments);
         if (job.Bias is not null)
             result = TLanes.Add(result, TLanes.Load(job.Bias + output));
         if (job.Add)
@@ -41,9 +41,13 @@ internal static unsafe class LinearFinish<TLanes, TVector>
     }
 
     /// <summary>The balanced binary tree that an all-reduce over ranks continues.</summary>
-    private static TVector Tree(float* from, long stride)
+    private static TVector Tree(float* from, long stride, int segments)
     {
+        if (segments == 2)
+            return TLanes.Add(TLanes.Load(from), TLanes.Load(from + stride));
         TVector left = TLanes.Add(TLanes.Add(TLanes.Load(from), TLanes.Load(from + stride)), TLanes.Add(TLanes.Load(from + (2 * stride)), TLanes.Load(from + (3 * stride))));
+        if (segments == 4)
+            return left;
         from += 4 * stride;
         TVector right = TLanes.Add(TLanes.Add(TLanes.Load(from), TLanes.Load(from + stride)), TLanes.Add(TLanes.Load(from + (2 * stride)), TLanes.Load(from + (3 * stride))));
         return TLanes.Add(left, right);

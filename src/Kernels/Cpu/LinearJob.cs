@@ -5,9 +5,6 @@ namespace Cluster.Kernels.Cpu;
 /// <summary>One y = x Wᵀ of a region.</summary>
 internal unsafe struct LinearJob
 {
-    /// <summary>Segments of K in <see cref="LinearRole.RowParallel"/>: ranks of 1, 2, 4 and 8 hold whole segments.</summary>
-    public const int RowParallelSegments = 8;
-
     /// <summary>Floating-point panels, unless <see cref="Blocks"/> has a kind.</summary>
     public PanelView Weight;
     public DType Type;
@@ -18,7 +15,8 @@ internal unsafe struct LinearJob
     /// <summary>The input rows, quantised, when the weights are.</summary>
     public RowBlocks XBlocks;
 
-    public LinearRole Role;
+    /// <summary>Segments of K: 1, or in <see cref="LinearRole.RowParallel"/> 8 over the ranks.</summary>
+    public int Segments;
 
     /// <summary>One per output, or null.</summary>
     public float* Bias;
@@ -31,8 +29,6 @@ internal unsafe struct LinearJob
 
     /// <summary>Adds to y instead of setting it.</summary>
     public bool Add;
-
-    public readonly int Segments => Role == LinearRole.RowParallel ? RowParallelSegments : 1;
 
     /// <summary>
     /// First pair of segment <paramref name="segment"/>. The pairs of K (the last may hold a single k) are split evenly,

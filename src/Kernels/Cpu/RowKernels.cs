@@ -16,6 +16,8 @@ internal static unsafe class RowKernels<TLanes, TVector>
 
     public static void AddGated(CpuThreadPool pool, RowJob job) => Run(pool, &job, &AddGatedChunk);
 
+    public static void AddRows(CpuThreadPool pool, RowJob job) => Run(pool, &job, &AddRowsChunk);
+
     /// <summary>y = x / rms(x) * weight; x and y may be the same.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void NormRow(float* x, float* weight, int width, float epsilon, float* y)
@@ -76,6 +78,27 @@ internal static unsafe class RowKernels<TLanes, TVector>
         {
             float factor = LaneMath<LanesScalar, float>.Sigmoid(job->Other[row * job->OtherStride]);
             AddScaled(job->Y + (row * job->YStride), job->X + (row * job->XStride), factor, job->Width);
+        }
+    }
+
+    // The bias joins the sum before the sum joins y: the order in which a whole linear adds to its output.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void AddRowsChunk(void* argument, int chunk, int thread)
+    {
+        var job = (RowJob*)argument;
+        (int row, int end) = Rows(job, chunk);
+        for (; row < end; row++)
+        {
+            float* x = job->X + (row * job->XStride);
+            float* y = job->Y + (row * job->YStride);
+            int i = 0;
+            for (; i + TLanes.Width <= job->Width; i += TLanes.Width)
+            {
+                TVector value = TLanes.Load(x + i);
+                TLanes.Store(y + i, TLanes.Add(TLanes.Load(y + i), job->Other is null ? value : TLanes.Add(value, TLanes.Load(job->Other + i))));
+            }
+            for (; i < job->Width; i++)
+                y[i] += job->Other is null ? x[i] : x[i] + job->Other[i];
         }
     }
 

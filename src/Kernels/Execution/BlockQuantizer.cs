@@ -16,6 +16,9 @@ public static class BlockQuantizer
     /// <summary>Whether rows of this many columns can be stored in a type made here.</summary>
     public static bool Fits(int columns) => columns % Group == 0;
 
+    /// <summary>Weights that are stored together along a row.</summary>
+    public static int ElementsOf(WeightQuantization quantization) => quantization == WeightQuantization.None ? 1 : Group;
+
     /// <summary>Quantises one row; any number of threads may call it.</summary>
     /// <param name="type">Q8_0 or Q4_0.</param>
     /// <param name="row">Whole groups of 32.</param>

@@ -81,6 +81,18 @@ public interface IDeviceOps : IDisposable
     /// <summary>Overwrites one fp32 row from host memory.</summary>
     void WriteRow(DeviceBuffer buffer, int row, ReadOnlySpan<float> values);
 
+    /// <summary>
+    /// Rows [0, rows) as fp32 in host memory, one after the other; valid until the next op. What is written there is in the buffer after
+    /// <see cref="StoreHostRows"/>.
+    /// </summary>
+    Span<float> HostRows(DeviceBuffer buffer, int rows);
+
+    /// <summary>Brings what was written into <see cref="HostRows"/> of the same buffer and number of rows to the device.</summary>
+    void StoreHostRows(DeviceBuffer buffer, int rows);
+
+    /// <summary>output += input (+ bias, which is added to the input first), row by row of <c>input.Columns</c> elements.</summary>
+    void AddRows(int rows, DeviceBuffer input, VectorWeight? bias, DeviceBuffer output);
+
     // ---- attention ----
 
     /// <summary>
@@ -110,6 +122,12 @@ public interface IDeviceOps : IDisposable
 
     /// <summary>output += Σ over the row's experts, by ascending expert id, of factor * down(silu(gate x) * up x).</summary>
     void ExpertMlp(int rows, DeviceBuffer input, ExpertWeights experts, ExpertRouting routing, DeviceBuffer output);
+
+    /// <summary>output[firstRow + i * topK + k] = down(silu(gate x) * up x) of row i and the k-th of its experts, by ascending expert id.</summary>
+    void ExpertOutputs(int rows, DeviceBuffer input, ExpertWeights experts, ExpertRouting routing, DeviceBuffer output, int firstRow);
+
+    /// <summary>output += Σ over the row's experts, by ascending expert id, of factor * what <see cref="ExpertOutputs"/> has left for it in outputs.</summary>
+    void CombineExperts(int rows, DeviceBuffer outputs, int firstRow, ExpertRouting routing, DeviceBuffer output);
 }
 
 /// <summary>Reads a row; may not throw and may not call ops.</summary>
@@ -144,14 +162,41 @@ public enum LinearRole
 /// <param name="Role">Summation order.</param>
 /// <param name="Type">Stored type, which may be <see cref="DType.Q8_0"/> or <see cref="DType.Q4_0"/>; null keeps the checkpoint's.</param>
 /// <param name="Identity">Names the contents of all parts and biases: devices of a process may share what they pack of equal ones; null = never.</param>
-public sealed record LinearSource(IReadOnlyList<HostTensor> Parts, IReadOnlyList<HostTensor> Biases, LinearRole Role, DType? Type = null, string? Identity = null);
+public sealed record LinearSource(IReadOnlyList<HostTensor> Parts, IReadOnlyList<HostTensor> Biases, LinearRole Role, DType? Type = null, string? Identity = null)
+{
+    /// <summary>Segments of K in <see cref="LinearRole.RowParallel"/> on one shard.</summary>
+    public const int RowParallelSegments = 8;
+
+    /// <summary>Segments of K that these columns are summed in when the role is <see cref="LinearRole.RowParallel"/>: 1, 2, 4 or 8; a rank's part of K has fewer.</summary>
+    public int Segments { get; init; } = RowParallelSegments;
+}
 
 /// <summary>Where the experts of a layer come from; each list has one tensor per expert. Type and Identity as in <see cref="LinearSource"/>.</summary>
-public sealed record ExpertSource(IReadOnlyList<HostTensor> Gate, IReadOnlyList<HostTensor> Up, IReadOnlyList<HostTensor> Down, DType? Type = null, string? Identity = null);
+public sealed record ExpertSource(IReadOnlyList<HostTensor> Gate, IReadOnlyList<HostTensor> Up, IReadOnlyList<HostTensor> Down, DType? Type = null, string? Identity = null)
+{
+    /// <summary>Segments of K in which down sums, as in <see cref="LinearSource.Segments"/>.</summary>
+    public int Segments { get; init; } = LinearSource.RowParallelSegments;
+}
 
-/// <summary>Where q, k and v lie in a fused row: q heads, then k heads, then v heads.</summary>
+/// <summary>
+/// Where q, k and v lie in a fused row: q heads, then k heads, then v heads; and which k and v each q head reads: q head h that of
+/// (<see cref="GroupOffset"/> + h) / <see cref="Group"/>.
+/// </summary>
 public sealed record QkvLayout(int QueryHeads, int KvHeads, int HeadDim)
 {
+    /// <summary>Query heads that share a KV head. Of the first and the last KV head there may be fewer here: the others are on other ranks.</summary>
+    public int Group { get; init; } = KvHeads > 0 ? QueryHeads / KvHeads : 0;
+
+    /// <summary>Query heads of the first KV head that come before the first one here.</summary>
+    public int GroupOffset { get; init; }
+
+    /// <summary>Column of the attention output that the first query head goes to; columns before it keep what they have.</summary>
+    public int OutputOffset { get; init; }
+
+    /// <summary>Whether the groups cover the query heads.</summary>
+    public bool IsValid => KvHeads > 0 && Group > 0 && GroupOffset >= 0 && GroupOffset < Group && OutputOffset >= 0
+        && (GroupOffset + QueryHeads + Group - 1) / Group == KvHeads;
+
     /// <summary>Columns of the q part.</summary>
     public int QueryWidth => QueryHeads * HeadDim;
 

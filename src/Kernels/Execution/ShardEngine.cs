@@ -1,8 +1,14 @@
+using Cluster.Kernels.Collectives;
 using Cluster.Kernels.Models;
+using Cluster.Kernels.Sampling;
 
 namespace Cluster.Kernels.Execution;
 
-/// <summary>A shard of a model on one device: checks a batch, posts it to the <see cref="DeviceThread"/>, runs the decoder and samples.</summary>
+/// <summary>
+/// A shard of a model on one device: checks a batch, posts it to the <see cref="DeviceThread"/>, runs the decoder and samples. One of
+/// several shards is one rank of a tensor and pipeline parallel replica (<see cref="Join"/>). Where the splits align
+/// (<see cref="IsAligned"/>) the results are bitwise those of one shard, else within rounding.
+/// </summary>
 public sealed class ShardEngine : IShardEngine
 {
     private readonly DeviceThread _device;
@@ -10,6 +16,8 @@ public sealed class ShardEngine : IShardEngine
     private readonly DecoderModel _model;
     private readonly BatchValidator _validator;
     private readonly RowSampling _sampling;
+    private readonly VocabularySampling? _vocabularySampling;
+    private volatile ReplicaRanks? _ranks;
     private int _disposed;
 
     private ShardEngine(ShardSpec spec, DeviceThread device, IWeightSource source, DecoderModel model, int blocks)
@@ -21,6 +29,8 @@ public sealed class ShardEngine : IShardEngine
         _model = model;
         _validator = new BatchValidator(spec, model.Config.VocabularySize, blocks);
         _sampling = new RowSampling(model.Config.VocabularySize);
+        if (model.Part is { HasHead: true, Tensor.Size: > 1 })
+            _vocabularySampling = new VocabularySampling(model, _sampling, spec.MaxBatchedTokens);
     }
 
     /// <inheritdoc/>
@@ -38,6 +48,9 @@ public sealed class ShardEngine : IShardEngine
     /// <summary>Tensors that could not be quantised as asked for: their rows are no whole groups.</summary>
     public IReadOnlyList<string> KeptWeights => _model.KeptWeights;
 
+    /// <summary>Whether this replica's tensor parallel sums are bitwise those of one shard.</summary>
+    public bool IsAligned => _model.Part.Tensor.IsAligned;
+
     /// <summary>The decoder, for tests; used on the device's thread only.</summary>
     internal DecoderModel Model => _model;
 
@@ -50,16 +63,18 @@ public sealed class ShardEngine : IShardEngine
         ArgumentNullException.ThrowIfNull(spec);
         ArgumentNullException.ThrowIfNull(device);
         ModelConfig config = ModelConfig.Load(spec.ModelFolder);
-        ShardMemory memory = ShardMemory.For(spec, config);
         if (spec.Quantization != WeightQuantization.None && Checkpoint.ReadIndex(spec.ModelFolder).IsQuantized)
             throw new ShardSpecException(nameof(spec.Quantization), "None: the checkpoint's weights are quantised already", spec.Quantization.ToString());
         IWeightSource source = Checkpoint.Open(spec.ModelFolder, config);
         DecoderModel? model = null;
+        ShardMemory? memory = null;
         try
         {
-            model = await device.RunAsync(ops => new DecoderModel(ops, config, source, spec.WeightType, spec.Quantization));
+            ShardPart part = ShardPart.For(spec, config, Math.Max(source.BlockElements, BlockQuantizer.ElementsOf(spec.Quantization)));
+            memory = ShardMemory.For(spec, config, part);
+            model = await device.RunAsync(ops => new DecoderModel(ops, config, part, source, spec.WeightType, spec.Quantization));
             await device.RunAsync(_ => model.LoadEnds(spec.MaxBatchedTokens, spec.MaxModelLength, memory.CacheShape));
-            for (int layer = 0; layer < config.Layers.Count; layer++)
+            for (int layer = 0; layer < part.Layers.Count; layer++)
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 await device.RunAsync(_ => model.LoadLayer());
@@ -71,11 +86,14 @@ public sealed class ShardEngine : IShardEngine
             if (model is not null)
                 await device.RunAsync(_ => model.Dispose());
             source.Dispose();
-            if (e is OutOfMemoryException)
+            if (e is OutOfMemoryException && memory is not null)
                 throw memory.Exhausted(e);
             throw;
         }
     }
+
+    /// <inheritdoc/>
+    public void Join(IProcessGroup? group) => _ranks = group is null ? null : new ReplicaRanks(Spec, group);
 
     /// <inheritdoc/>
     public Task<ForwardOutput> ExecuteAsync(ForwardBatch batch) => ExecuteAsync(batch, ExecutionPlan.Exact);
@@ -87,7 +105,10 @@ public sealed class ShardEngine : IShardEngine
     {
         ObjectDisposedException.ThrowIf(_disposed != 0, this);
         _validator.Check(batch);
-        return await _device.RunAsync(ops => Execute(ops, batch, plan));
+        ReplicaRanks? ranks = _ranks;
+        if (ranks is null && Spec.TensorParallel.Size * Spec.Pipeline.Size > 1)
+            throw new InvalidOperationException($"A replica of {Spec.TensorParallel.Size} x {Spec.Pipeline.Size} shards runs no step before they have joined a group.");
+        return await _device.RunAsync(ops => Execute(ops, batch, plan, ranks));
     }
 
     /// <inheritdoc/>
@@ -107,18 +128,44 @@ public sealed class ShardEngine : IShardEngine
     }
 
     /// <summary>One step, on the device's thread. Allocates nothing but the results.</summary>
-    internal ForwardOutput Execute(IDeviceOps ops, ForwardBatch batch, ExecutionPlan plan)
+    internal ForwardOutput Execute(IDeviceOps ops, ForwardBatch batch, ExecutionPlan plan, ReplicaRanks? ranks = null)
     {
-        _model.Forward(ops.Prepare(batch), plan);
-        if (batch.LogitRows.Length == 0)
+        if (ranks is null)
+            return Step(ops, batch, plan, null);
+        try
+        {
+            ranks.ThrowIfBroken();
+            return Step(ops, batch, plan, ranks);
+        }
+        catch (Exception e) when (e is not NonFiniteLogitException)
+        {
+            ranks.Abort(e);
+            throw;
+        }
+    }
+
+    private ForwardOutput Step(IDeviceOps ops, ForwardBatch batch, ExecutionPlan plan, ReplicaRanks? ranks)
+    {
+        _model.Forward(ops.Prepare(batch), plan, ranks);
+        if (batch.LogitRows.Length == 0 || !_model.Part.HasHead)
             return ForwardOutput.Empty;
+        if (_vocabularySampling is null)
+            return Sample(ops, batch);
+        TensorRanks tensor = ranks!.Tensor!;
+        LogitResult[] merged = tensor.Rank == 0 ? new LogitResult[batch.LogitRows.Length] : [];
+        _vocabularySampling.Choose(ops, batch, tensor, merged);
+        return tensor.Rank == 0 ? new ForwardOutput(merged) : ForwardOutput.Empty;
+    }
+
+    private ForwardOutput Sample(IDeviceOps ops, ForwardBatch batch)
+    {
         var results = new LogitResult[batch.LogitRows.Length];
         int tile = _model.Workspace.LogitTile;
         for (int start = 0; start < results.Length; start += tile)
         {
             int count = Math.Min(tile, results.Length - start);
             _model.ComputeLogits(batch.LogitRows.AsSpan(start, count));
-            _sampling.Choose(ops, _model.Workspace.Logits, batch.Logits.AsMemory(start, count), results.AsMemory(start, count));
+            _sampling.Choose(ops, _model.Workspace.Logits!, batch.Logits.AsMemory(start, count), results.AsMemory(start, count));
         }
         return new ForwardOutput(results);
     }

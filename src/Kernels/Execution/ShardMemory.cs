@@ -12,7 +12,7 @@ internal sealed record ShardMemory(DeviceId Device, KvCacheShape CacheShape, lon
     /// <summary>Computes and checks the sizes.</summary>
     /// <exception cref="ShardSpecException">A value of the spec is out of range for this model.</exception>
     /// <exception cref="DeviceMemoryException">It is more than the process may use.</exception>
-    public static ShardMemory For(ShardSpec spec, ModelConfig config)
+    public static ShardMemory For(ShardSpec spec, ModelConfig config, ShardPart part)
     {
         Within(nameof(spec.MaxModelLength), spec.MaxModelLength, 1, config.ContextLength);
         Within(nameof(spec.MaxBatchedTokens), spec.MaxBatchedTokens, 1, 1 << 20);
@@ -20,17 +20,15 @@ internal sealed record ShardMemory(DeviceId Device, KvCacheShape CacheShape, lon
         Within(nameof(spec.BlockSize), spec.BlockSize, 1, 4096);
         if (spec.KvType != DType.Float32 && spec.BlockSize % 2 != 0)
             throw new ShardSpecException(nameof(spec.BlockSize), $"even for a KV cache of {spec.KvType}", Text(spec.BlockSize));
-        Within("TensorParallel.Size", spec.TensorParallel.Size, 1, 1);
-        Within("Pipeline.Size", spec.Pipeline.Size, 1, 1);
         // float32 elements that one managed table may have
         Within(nameof(spec.MaxModelLength), spec.MaxModelLength, 1, Array.MaxLength / (config.HeadDim / 2));
-        var block = new KvCacheShape(config.Layers.Count, 1, spec.BlockSize, config.KvHeads, config.HeadDim, spec.KvType);
+        var block = new KvCacheShape(part.Layers.Count, 1, spec.BlockSize, part.Tensor.KvHeads.Count, config.HeadDim, spec.KvType);
         long blocks = Math.Min(spec.KvCacheBytes / block.BlockBytes, int.MaxValue / spec.BlockSize);
         if (blocks < 1)
             throw new ShardSpecException(nameof(spec.KvCacheBytes), $"at least {block.BlockBytes}, one block of {spec.BlockSize} tokens", Text(spec.KvCacheBytes));
         KvCacheShape shape = block with { Blocks = (int)blocks };
         long rotary = 2L * sizeof(float) * spec.MaxModelLength * (config.HeadDim / 2);
-        var memory = new ShardMemory(spec.Device, shape, blocks * block.BlockBytes + rotary + DecoderWorkspace.BytesFor(config, spec.MaxBatchedTokens));
+        var memory = new ShardMemory(spec.Device, shape, blocks * block.BlockBytes + rotary + DecoderWorkspace.BytesFor(config, part, spec.MaxBatchedTokens));
         return spec.Device.Kind != "cpu" || memory.TotalBytes <= HostBytes ? memory : throw memory.Exhausted(null);
     }
 

@@ -7,23 +7,24 @@ internal sealed class AttentionBlock : IDisposable
 {
     private readonly VectorWeight _norm;
     private readonly LinearWeight _qkv;
-    private readonly LinearWeight _output;
+    private readonly RowParallelLinear _output;
     private readonly HeadNorms? _headNorms;
     private readonly float _epsilon;
     private readonly KeyRange _keys;
 
     public AttentionBlock(WeightLoader loader, ModelConfig config, string prefix, LayerSettings settings)
     {
-        var layout = new QkvLayout(config.QueryHeads, config.KvHeads, config.HeadDim);
+        TensorPartition part = loader.Partition;
         string attention = $"{prefix}.self_attn";
+        LinearRows Heads(string module, int heads, Share own) => new($"{attention}.{module}", heads * config.HeadDim, new Share(own.Start * config.HeadDim, own.Count * config.HeadDim));
         _epsilon = config.NormEpsilon;
         _keys = KeyRange.Sliding(settings.Window);
         try
         {
             _norm = loader.Vector($"{prefix}.input_layernorm.weight", config.HiddenSize);
-            _qkv = loader.Linear(LinearRole.ColumnParallel, config.QkvBias, config.HiddenSize,
-                ($"{attention}.q_proj", layout.QueryWidth), ($"{attention}.k_proj", layout.KvWidth), ($"{attention}.v_proj", layout.KvWidth));
-            _output = loader.Linear(LinearRole.RowParallel, config.OutputBias, layout.QueryWidth, ($"{attention}.o_proj", config.HiddenSize));
+            _qkv = loader.ColumnParallel(config.QkvBias, config.HiddenSize,
+                Heads("q_proj", config.QueryHeads, part.QueryHeads), Heads("k_proj", config.KvHeads, part.KvHeads), Heads("v_proj", config.KvHeads, part.KvHeads));
+            _output = loader.RowParallel(config.OutputBias, $"{attention}.o_proj", part.OutputColumns, config.QueryHeads * config.HeadDim, config.HiddenSize);
             if (config.Family.HeadNorms)
                 _headNorms = new HeadNorms(
                     loader.Vector($"{attention}.q_norm.weight", config.HeadDim), loader.Vector($"{attention}.k_norm.weight", config.HeadDim), _epsilon);
@@ -44,7 +45,7 @@ internal sealed class AttentionBlock : IDisposable
         ops.Rotate(batch, workspace.Qkv, layout, rotary, _headNorms);
         ops.StoreKv(batch, workspace.Qkv, layout, cache, layer);
         ops.Attention(batch, workspace.Qkv, layout, cache, layer, _keys, workspace.Attended, workspace.LogSumExp);
-        ops.Linear(rows, workspace.Attended, _output, workspace.Hidden, LinearMode.Add);
+        _output.AddTo(ops, rows, workspace.Attended, workspace, ShardTraffic.AttentionSum);
     }
 
     /// <inheritdoc/>

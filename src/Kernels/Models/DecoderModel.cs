@@ -20,17 +20,21 @@ internal sealed class DecoderModel : IDisposable
     private DecoderWorkspace? _workspace;
     private KvCache? _cache;
 
-    public DecoderModel(IDeviceOps ops, ModelConfig config, IWeightSource source, DType? weightType, WeightQuantization quantization)
+    public DecoderModel(IDeviceOps ops, ModelConfig config, ShardPart part, IWeightSource source, DType? weightType, WeightQuantization quantization)
     {
         _ops = ops;
-        _loader = new WeightLoader(ops, source, weightType, quantization);
+        _loader = new WeightLoader(ops, source, weightType, quantization, part.Tensor);
         Config = config;
+        Part = part;
     }
 
     /// <summary>Configuration.</summary>
     public ModelConfig Config { get; }
 
-    /// <summary>Layers, first to last.</summary>
+    /// <summary>What of the model is here.</summary>
+    public ShardPart Part { get; }
+
+    /// <summary>Layers of this stage, first to last.</summary>
     public IReadOnlyList<DecoderLayer> Layers => _layers;
 
     /// <summary>Tensors that could not be quantised as asked for.</summary>
@@ -46,24 +50,42 @@ internal sealed class DecoderModel : IDisposable
     public void LoadEnds(int maxRows, int positions, KvCacheShape cacheShape)
     {
         const string Embedding = "model.embed_tokens";
-        _embedding = _loader.Embedding($"{Embedding}.weight", Config.VocabularySize, Config.HiddenSize);
-        _finalNorm = _loader.Vector("model.norm.weight", Config.HiddenSize);
-        _head = _loader.Head(Config.HiddenSize, Config.TiedEmbeddings ? Embedding : "lm_head", Config.VocabularySize);
+        if (Part.HasEmbedding)
+            _embedding = _loader.Embedding($"{Embedding}.weight", Config.VocabularySize, Config.HiddenSize);
+        if (Part.HasHead)
+        {
+            _finalNorm = _loader.Vector("model.norm.weight", Config.HiddenSize);
+            _head = _loader.Head(Config.HiddenSize, Config.TiedEmbeddings ? Embedding : "lm_head", Config.VocabularySize);
+        }
         (float[] cosines, float[] sines) = RotaryFrequencies.Tables(Config.Rope, Config.HeadDim, positions);
         _rotary = _ops.LoadRotary(cosines, sines, Config.HeadDim);
-        _workspace = new DecoderWorkspace(_ops, Config, maxRows);
+        _workspace = new DecoderWorkspace(_ops, Config, Part, maxRows);
         _cache = _ops.AllocateKvCache(cacheShape);
     }
 
     /// <summary>Loads the next layer.</summary>
-    public void LoadLayer() => _layers.Add(new DecoderLayer(_loader, Config, _layers.Count));
+    public void LoadLayer() => _layers.Add(new DecoderLayer(_loader, Config, Part.Layers.Start + _layers.Count));
 
-    /// <summary>Runs all layers over the batch's rows; the residual stream is left in the workspace.</summary>
-    public void Forward(DeviceBatch batch, ExecutionPlan plan)
+    /// <summary>
+    /// Runs this stage's layers over the batch's rows; the residual stream is left in the workspace. With several shards, every rank of the
+    /// replica runs the same batch and names its place among them.
+    /// </summary>
+    public void Forward(DeviceBatch batch, ExecutionPlan plan, ReplicaRanks? ranks = null)
     {
         if (plan is not ExecutionPlan.ExactPlan)
             throw new ArgumentException($"Execution plan {plan.GetType().Name} is not known.", nameof(plan));
-        Embed(batch);
+        Workspace.Ranks = ranks?.Tensor;
+        if (Part.HasEmbedding)
+            Embed(batch);
+        else
+            ranks!.ReceiveHidden(_ops, batch.Batch.Rows, Workspace.Hidden);
+        RunLayers(batch);
+        if (!Part.HasHead)
+            ranks!.SendHidden(_ops, batch.Batch.Rows, Workspace.Hidden);
+    }
+
+    private void RunLayers(DeviceBatch batch)
+    {
         for (int layer = 0; layer < _layers.Count; layer++)
         {
             Attend(batch, layer);
@@ -86,8 +108,8 @@ internal sealed class DecoderModel : IDisposable
     /// </summary>
     public void ComputeLogits(ReadOnlySpan<int> rows)
     {
-        _ops.GatherRows(rows, Workspace.Hidden, Workspace.Selected);
-        _ops.NormLinear(rows.Length, Workspace.Selected, _finalNorm!, Config.NormEpsilon, _head!, Workspace.Logits);
+        _ops.GatherRows(rows, Workspace.Hidden, Workspace.Selected!);
+        _ops.NormLinear(rows.Length, Workspace.Selected!, _finalNorm!, Config.NormEpsilon, _head!, Workspace.Logits!);
     }
 
     /// <summary>Applies the final norm to rows [0, rows) of the residual stream into <paramref name="output"/>.</summary>

@@ -14,22 +14,29 @@ internal sealed class DecoderWorkspace : IDisposable
     private readonly Dictionary<int, GatedBuffers> _gated = [];
     private readonly List<IDisposable> _owned = [];
 
-    public DecoderWorkspace(IDeviceOps ops, ModelConfig config, int rows)
+    /// <param name="ops">Device.</param>
+    /// <param name="config">The model.</param>
+    /// <param name="part">What the shard holds of it.</param>
+    /// <param name="rows">Most rows of a step.</param>
+    public DecoderWorkspace(IDeviceOps ops, ModelConfig config, ShardPart part, int rows)
     {
+        TensorPartition tensor = part.Tensor;
         try
         {
-            Layout = new QkvLayout(config.QueryHeads, config.KvHeads, config.HeadDim);
+            Layout = tensor.Layout;
             Hidden = Own(ops.Allocate(rows, config.HiddenSize));
             Qkv = Own(ops.Allocate(rows, Layout.Width));
-            Attended = Own(ops.Allocate(rows, Layout.QueryWidth));
+            Attended = Own(ops.Allocate(rows, tensor.OutputColumns.Count));
             LogSumExp = Own(ops.Allocate(rows, Layout.QueryHeads));
             LogitTile = LogitTileFor(config, rows);
-            Selected = Own(ops.Allocate(LogitTile, config.HiddenSize));
-            Logits = Own(ops.Allocate(LogitTile, config.VocabularySize));
+            if (part.HasHead)
+                AddLogits(ops, config, tensor);
             if (config.Layers.Any(layer => !layer.HasExperts))
-                AddGated(ops, rows, config.IntermediateSize);
+                AddGated(ops, rows, tensor.Intermediate.Count);
             if (config.Experts is { } experts)
-                AddExperts(ops, config, experts, rows);
+                AddExperts(ops, config, experts, tensor, rows);
+            if (tensor.Size > 1)
+                Partial = Own(ops.Allocate(rows * SummedRows(config), config.HiddenSize));
         }
         catch
         {
@@ -47,7 +54,7 @@ internal sealed class DecoderWorkspace : IDisposable
     /// <summary>Queries, keys and values [rows, layout.Width].</summary>
     public DeviceBuffer Qkv { get; }
 
-    /// <summary>Attention output [rows, queryHeads * headDim].</summary>
+    /// <summary>Attention output [rows, columns of the output weight].</summary>
     public DeviceBuffer Attended { get; }
 
     /// <summary>Log-sum-exp of the attention [rows, queryHeads].</summary>
@@ -56,24 +63,35 @@ internal sealed class DecoderWorkspace : IDisposable
     /// <summary>Rows of a tile of logits.</summary>
     public int LogitTile { get; }
 
-    /// <summary>Rows whose logits are wanted [logitTile, hidden].</summary>
-    public DeviceBuffer Selected { get; }
+    /// <summary>Rows whose logits are wanted [logitTile, hidden]; on the last stage.</summary>
+    public DeviceBuffer? Selected { get; private set; }
 
-    /// <summary>Their logits [logitTile, vocabulary].</summary>
-    public DeviceBuffer Logits { get; }
+    /// <summary>Their logits [logitTile, this rank's tokens]; on the last stage.</summary>
+    public DeviceBuffer? Logits { get; private set; }
+
+    /// <summary>Their logits [logitTile, vocabulary] when all ranks' are together; on rank 0 of several in the last stage.</summary>
+    public DeviceBuffer? MergedLogits { get; private set; }
+
+    /// <summary>This rank's part of what is summed over the ranks [rows * (chosen experts + 1), hidden]; null with one rank.</summary>
+    public DeviceBuffer? Partial { get; }
+
+    /// <summary>The ranks to sum with in this step; null with one rank.</summary>
+    public TensorRanks? Ranks { get; set; }
 
     /// <summary>Buffers of expert layers; null for a dense model.</summary>
     public ExpertBuffers? Experts { get; private set; }
 
     /// <summary>Bytes that the constructor will allocate.</summary>
-    public static long BytesFor(ModelConfig config, int rows)
+    public static long BytesFor(ModelConfig config, ShardPart part, int rows)
     {
-        var layout = new QkvLayout(config.QueryHeads, config.KvHeads, config.HeadDim);
-        long perRow = config.HiddenSize + layout.Width + layout.QueryWidth + layout.QueryHeads + 3L * config.IntermediateSize;
+        TensorPartition tensor = part.Tensor;
+        long perRow = config.HiddenSize + tensor.Layout.Width + tensor.OutputColumns.Count + tensor.Layout.QueryHeads + 3L * tensor.Intermediate.Count;
         if (config.Experts is { } experts)
-            perRow += 2L * config.HiddenSize + experts.Count + 1 + 3L * experts.SharedIntermediateSize;
-        long tile = LogitTileFor(config, rows);
-        return sizeof(float) * (rows * perRow + tile * ((long)config.HiddenSize + config.VocabularySize));
+            perRow += 2L * config.HiddenSize + experts.Count + 1 + 3L * tensor.SharedColumns.Count;
+        if (tensor.Size > 1)
+            perRow += (long)SummedRows(config) * config.HiddenSize;
+        long perLogits = part.HasHead ? (long)config.HiddenSize + tensor.Vocabulary.Count + (MergesLogits(tensor) ? config.VocabularySize : 0) : 0;
+        return sizeof(float) * (rows * perRow + LogitTileFor(config, rows) * perLogits);
     }
 
     /// <summary>Buffers of a gated MLP of this width.</summary>
@@ -81,6 +99,20 @@ internal sealed class DecoderWorkspace : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _owned.ForEach(buffer => buffer.Dispose());
+
+    // The outputs of a row's experts and of the shared one are summed over the ranks before they are combined.
+    private static int SummedRows(ModelConfig config) =>
+        config.Experts is { } experts ? experts.PerToken + (experts.SharedIntermediateSize > 0 ? 1 : 0) : 1;
+
+    private static bool MergesLogits(TensorPartition tensor) => tensor is { Size: > 1, Rank: 0 };
+
+    private void AddLogits(IDeviceOps ops, ModelConfig config, TensorPartition tensor)
+    {
+        Selected = Own(ops.Allocate(LogitTile, config.HiddenSize));
+        Logits = Own(ops.Allocate(LogitTile, tensor.Vocabulary.Count));
+        if (MergesLogits(tensor))
+            MergedLogits = Own(ops.Allocate(LogitTile, config.VocabularySize));
+    }
 
     private static int LogitTileFor(ModelConfig config, int rows) =>
         (int)Math.Clamp(MaxLogitTileBytes / (sizeof(float) * (long)config.VocabularySize), 1, Math.Min(rows, MaxLogitTile));
@@ -91,10 +123,10 @@ internal sealed class DecoderWorkspace : IDisposable
             _gated.Add(width, new GatedBuffers(Own(ops.Allocate(rows, 2 * width)), Own(ops.Allocate(rows, width))));
     }
 
-    private void AddExperts(IDeviceOps ops, ModelConfig config, ExpertSettings experts, int rows)
+    private void AddExperts(IDeviceOps ops, ModelConfig config, ExpertSettings experts, TensorPartition tensor, int rows)
     {
         if (experts.SharedIntermediateSize > 0)
-            AddGated(ops, rows, experts.SharedIntermediateSize);
+            AddGated(ops, rows, tensor.SharedColumns.Count);
         Experts = new ExpertBuffers(
             Own(ops.Allocate(rows, config.HiddenSize)),
             Own(ops.Allocate(rows, experts.Count)),

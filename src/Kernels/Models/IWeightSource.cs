@@ -8,6 +8,9 @@ namespace Cluster.Kernels.Models;
 /// </summary>
 internal interface IWeightSource : IDisposable
 {
+    /// <summary>Weights that are stored together along a row: 1, or the largest quantised block of any tensor.</summary>
+    int BlockElements { get; }
+
     /// <summary>File of a tensor, for messages.</summary>
     string FileOf(string name);
 

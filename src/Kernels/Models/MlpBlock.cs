@@ -17,19 +17,21 @@ internal sealed class GatedMlp : MlpBlock
 {
     private readonly VectorWeight _norm;
     private readonly LinearWeight _gateUp;
-    private readonly LinearWeight _down;
+    private readonly RowParallelLinear _down;
     private readonly float _epsilon;
     private readonly int _width;
 
     public GatedMlp(WeightLoader loader, ModelConfig config, string prefix)
     {
         _epsilon = config.NormEpsilon;
-        _width = config.IntermediateSize;
+        Share columns = loader.Partition.Intermediate;
+        _width = columns.Count;
         try
         {
             _norm = loader.Vector($"{prefix}.post_attention_layernorm.weight", config.HiddenSize);
-            _gateUp = loader.Linear(LinearRole.ColumnParallel, config.MlpBias, config.HiddenSize, ($"{prefix}.mlp.gate_proj", _width), ($"{prefix}.mlp.up_proj", _width));
-            _down = loader.Linear(LinearRole.RowParallel, config.MlpBias, _width, ($"{prefix}.mlp.down_proj", config.HiddenSize));
+            _gateUp = loader.ColumnParallel(config.MlpBias, config.HiddenSize,
+                new LinearRows($"{prefix}.mlp.gate_proj", config.IntermediateSize, columns), new LinearRows($"{prefix}.mlp.up_proj", config.IntermediateSize, columns));
+            _down = loader.RowParallel(config.MlpBias, $"{prefix}.mlp.down_proj", columns, config.IntermediateSize, config.HiddenSize);
         }
         catch
         {
@@ -44,7 +46,7 @@ internal sealed class GatedMlp : MlpBlock
         GatedBuffers buffers = workspace.Gated(_width);
         ops.NormLinear(rows, workspace.Hidden, _norm, _epsilon, _gateUp, buffers.GateUp);
         ops.GatedSilu(rows, buffers.GateUp, buffers.Activated);
-        ops.Linear(rows, buffers.Activated, _down, workspace.Hidden, LinearMode.Add);
+        _down.AddTo(ops, rows, buffers.Activated, workspace, ShardTraffic.MlpSum);
     }
 
     /// <inheritdoc/>

@@ -71,6 +71,8 @@ public sealed class SafetensorsReader : IWeightSource
     /// <exception cref="CheckpointFormatException">It is missing or of another shape or of a type that is not served.</exception>
     public HostTensor Vector(string name, int length) => View(name, 1, length, [length]);
 
+    int IWeightSource.BlockElements => 1;
+
     IReadOnlyList<HostTensor> IWeightSource.Rows(string name, int rows, int columns) => [Matrix(name, rows, columns)];
 
     string IWeightSource.FileOf(string name) => Find(name).File.Name;

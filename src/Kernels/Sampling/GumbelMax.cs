@@ -16,8 +16,12 @@ internal static class GumbelMax
     public static int Draw(ReadOnlySpan<float> scaled, float max, Survivors survivors, GumbelNoise noise)
     {
         int count = survivors.Floor > float.MinValue ? LogitMath.CountFrom(scaled, survivors.Floor) : scaled.Length;
-        return count <= FewSurvivors && count < scaled.Length ? DrawFew(scaled, survivors, noise) : DrawMany(scaled, max, survivors, noise);
+        return count <= FewSurvivors && count < scaled.Length ? DrawFew(scaled, survivors, noise) : DrawMany(scaled, max, survivors, noise, out _);
     }
+
+    /// <summary>Draws of all tokens, and says how far the drawn one got: of several parts of a vocabulary the greatest score wins.</summary>
+    public static int DrawAny(ReadOnlySpan<float> scaled, float max, GumbelNoise noise, out double score) =>
+        DrawMany(scaled, max, new Survivors(float.MinValue, int.MaxValue), noise, out score);
 
     private static int DrawFew(ReadOnlySpan<float> scaled, Survivors survivors, GumbelNoise noise)
     {
@@ -47,10 +51,10 @@ internal static class GumbelMax
     // Over a whole vocabulary two logarithms per token would cost milliseconds. With c = 2^32 - 1 - bits the noise is at
     // most ln(2^32) - ln(c), and the exponent and mantissa bits of (float)c, read as an integer, are a lower bound of
     // log2(c). Only tokens whose bound beats the best score so far are computed exactly, so the result is the same.
-    private static int DrawMany(ReadOnlySpan<float> scaled, float max, Survivors survivors, GumbelNoise noise)
+    private static int DrawMany(ReadOnlySpan<float> scaled, float max, Survivors survivors, GumbelNoise noise, out double bestScore)
     {
         int best = scaled.IndexOf(max);
-        double bestScore = max + noise.Of(best);
+        bestScore = max + noise.Of(best);
         Span<uint> bits = stackalloc uint[GumbelNoise.BlockTokens];
         Vector256<float> threshold = Threshold(bestScore);
         Vector256<float> floor = Vector256.Create(survivors.Floor);

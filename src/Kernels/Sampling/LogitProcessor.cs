@@ -14,12 +14,16 @@ internal sealed class LogitProcessor(int vocabulary)
     public static bool ReadsTokens(SamplingParameters parameters) =>
         parameters.RepetitionPenalty != 1 || parameters.FrequencyPenalty != 0 || parameters.PresencePenalty != 0;
 
+    /// <summary>Whether anything is changed.</summary>
+    public static bool IsActive(SamplingState state) =>
+        ReadsTokens(state.Parameters) || state.Parameters.LogitBias.Count > 0 || state.BannedTokens.Count > 0;
+
     /// <summary>The changed logits; <paramref name="raw"/> itself if nothing is to be changed. Valid until the next call.</summary>
     public ReadOnlySpan<float> Process(ReadOnlySpan<float> raw, SamplingState state)
     {
         SamplingParameters parameters = state.Parameters;
         bool penalises = ReadsTokens(parameters);
-        if (!penalises && parameters.LogitBias.Count == 0 && state.BannedTokens.Count == 0)
+        if (!IsActive(state))
             return raw;
         raw.CopyTo(_logits);
         foreach ((int token, float bias) in parameters.LogitBias)

@@ -32,6 +32,43 @@ internal sealed class Sampler(int vocabulary)
         return new LogitResult(token, logprob, TopScores(logits, request.TopLogprobs, total));
     }
 
+    /// <summary>Whether a request wants nothing but the token with the greatest logit or score, so that each part of a vocabulary can say its own.</summary>
+    public static bool WantsBestOnly(LogitRequest request)
+    {
+        if (request.TopLogprobs >= 0 || request.Sampling is not { } state || LogitProcessor.IsActive(state))
+            return false;
+        SamplingParameters parameters = state.Parameters;
+        return parameters.Temperature < GreedyTemperature || (parameters.TopK <= 0 && parameters.TopP >= 1 && parameters.MinP <= 0);
+    }
+
+    /// <summary>The best token of a part of the vocabulary, of a request that <see cref="WantsBestOnly"/>.</summary>
+    /// <param name="logits">Raw logits of the part.</param>
+    /// <param name="firstToken">Its first token, a multiple of <see cref="GumbelNoise.BlockTokens"/> unless greedy.</param>
+    /// <param name="state">What is drawn by.</param>
+    public TokenBest Best(ReadOnlySpan<float> logits, int firstToken, SamplingState state)
+    {
+        try
+        {
+            float max = LogitMath.Max(logits), temperature = state.Parameters.Temperature;
+            if (temperature < GreedyTemperature)
+                return new TokenBest(max, firstToken + logits.IndexOf(max), 0, false);
+            ReadOnlySpan<float> scaled = logits;
+            if (temperature != 1)
+            {
+                LogitMath.Divide(logits, temperature, _scaled);
+                scaled = _scaled.AsSpan(0, logits.Length);
+                max = LogitMath.Max(scaled);
+            }
+            int token = GumbelMax.DrawAny(scaled, max, new GumbelNoise(state.Seed, state.Choice, state.Position, firstToken), out double score);
+            return new TokenBest(score, firstToken + token, 0, false);
+        }
+        catch (NonFiniteLogitException failure)
+        {
+            // A part whose logits are all -infinity has no token, but that is no failure of the whole.
+            return failure.Token < 0 ? TokenBest.None : new TokenBest(0, firstToken + failure.Token, failure.Logit, true);
+        }
+    }
+
     /// <summary>Draws a token; <paramref name="max"/> is the greatest raw logit.</summary>
     private int Draw(ReadOnlySpan<float> logits, float max, SamplingState state)
     {

@@ -84,11 +84,15 @@ internal sealed partial class TorchOps
     private static void AttendRow(Tensor qkv, QkvLayout layout, TorchKvCache kv, int layer, Tensor slots, Tensor output, Tensor logSumExp)
     {
         using DisposeScope scope = NewDisposeScope();
-        int shared = layout.QueryHeads / layout.KvHeads;
-        Tensor queries = qkv.narrow(1, 0, layout.QueryWidth).reshape(layout.KvHeads, shared, layout.HeadDim);
+        // Query heads of the first and last group that are on other ranks come in as zeros, and what comes of them is left out.
+        int before = layout.GroupOffset * layout.HeadDim, grouped = layout.KvHeads * layout.Group * layout.HeadDim;
+        Tensor own = qkv.narrow(1, 0, layout.QueryWidth);
+        Tensor padded = grouped == layout.QueryWidth ? own : nn.functional.pad(own, [before, grouped - before - layout.QueryWidth]);
+        Tensor queries = padded.reshape(layout.KvHeads, layout.Group, layout.HeadDim);
         Tensor Gather(Tensor part) => part.index_select(0, slots).to(ScalarType.Float32).transpose(0, 1).contiguous();   // [kvHeads, keys, headDim]
         Tensor scores = queries.bmm(Gather(kv.Keys(layer)).transpose(1, 2)).Times(1 / MathF.Sqrt(layout.HeadDim));
-        output.narrow(1, 0, layout.QueryWidth).copy_(scores.softmax(-1).bmm(Gather(kv.Values(layer))).view(1, -1));
-        logSumExp.narrow(1, 0, layout.QueryHeads).copy_(scores.logsumexp(-1).view(1, -1));
+        Tensor result = scores.softmax(-1).bmm(Gather(kv.Values(layer))).view(1, -1).narrow(1, before, layout.QueryWidth);
+        output.narrow(1, layout.OutputOffset, layout.QueryWidth).copy_(result);
+        logSumExp.narrow(1, 0, layout.QueryHeads).copy_(scores.logsumexp(-1).view(1, -1).narrow(1, layout.GroupOffset, layout.QueryHeads));
     }
 }

@@ -39,4 +39,34 @@ internal sealed partial class TorchOps
         }
         Rows(output, rows).Increase(sum);
     }
+
+    public void ExpertOutputs(int rows, DeviceBuffer input, ExpertWeights experts, ExpertRouting routing, DeviceBuffer output, int firstRow)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        var weights = (TorchExperts)experts;
+        var chosen = (TorchRouting)routing;
+        Tensor source = Rows(input, rows), target = Rows(output, firstRow + (rows * routing.TopK));
+        for (int expert = 0; expert < experts.Experts; expert++)
+        {
+            int[] places = [.. Enumerable.Range(0, rows * routing.TopK).Where(place => chosen.Experts[place] == expert)];
+            if (places.Length == 0)
+                continue;
+            using Tensor indices = TorchTensors.Indices([.. places.Select(place => place / routing.TopK)], device);
+            using Tensor to = TorchTensors.Indices([.. places.Select(place => firstRow + place)], device);
+            target.index_copy_(0, to, weights.Apply(expert, source.index_select(0, indices)));
+        }
+    }
+
+    public void CombineExperts(int rows, DeviceBuffer outputs, int firstRow, ExpertRouting routing, DeviceBuffer output)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        var chosen = (TorchRouting)routing;
+        int assignments = rows * routing.TopK;
+        Tensor values = Rows(outputs, firstRow + assignments).narrow(0, firstRow, assignments);
+        using Tensor factors = TorchTensors.FromValues(chosen.Factors.AsSpan(0, assignments), assignments, 1, device);
+        Tensor weighted = (values * factors).view(rows, routing.TopK, outputs.Columns), sum = zeros(rows, outputs.Columns, ScalarType.Float32, device);
+        for (int k = 0; k < routing.TopK; k++)
+            sum.Increase(weighted.select(1, k));
+        Rows(output, rows).Increase(sum);
+    }
 }

@@ -14,6 +14,7 @@ internal sealed partial class TorchOps(DeviceId id, Device device) : IDeviceOps
 {
     private TorchBatch? _batch;
     private float[] _row = [];
+    private float[] _rows = [];
 
     public DeviceId Device { get; } = id;
 
@@ -122,6 +123,30 @@ internal sealed partial class TorchOps(DeviceId id, Device device) : IDeviceOps
         using DisposeScope scope = NewDisposeScope();
         using Tensor host = TorchTensors.FromValues(values, 1, values.Length, device);
         Row(buffer, row).copy_(host);
+    }
+
+    public Span<float> HostRows(DeviceBuffer buffer, int rows)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        int length = checked(rows * buffer.Columns);
+        if (_rows.Length < length)
+            _rows = new float[length];
+        TorchTensors.Floats(Rows(buffer, rows).cpu().contiguous()).CopyTo(_rows);
+        return _rows.AsSpan(0, length);
+    }
+
+    public void StoreHostRows(DeviceBuffer buffer, int rows)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using Tensor host = TorchTensors.FromValues(_rows.AsSpan(0, rows * buffer.Columns), rows, buffer.Columns, device);
+        Rows(buffer, rows).copy_(host);
+    }
+
+    public void AddRows(int rows, DeviceBuffer input, VectorWeight? bias, DeviceBuffer output)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Tensor values = Rows(input, rows);
+        Rows(output, rows).Increase(bias is null ? values : values.Plus(((TorchVector)bias).Tensor));
     }
 
     public void Dispose()

@@ -1,3 +1,4 @@
+using Cluster.Kernels.Collectives;
 using Cluster.Kernels.Execution;
 
 namespace Cluster.Silo.Hosting;
@@ -27,6 +28,9 @@ internal sealed class WatchedEngine(IShardEngine engine, TimeProvider time) : IS
                 return _running == 0 ? TimeSpan.Zero : time.GetElapsedTime(_lastProgress);
         }
     }
+
+    /// <inheritdoc/>
+    public void Join(IProcessGroup? group) => engine.Join(group);
 
     /// <inheritdoc/>
     public async Task<ForwardOutput> ExecuteAsync(ForwardBatch batch)

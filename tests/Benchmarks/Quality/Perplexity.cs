@@ -60,7 +60,7 @@ internal sealed record Perplexity(double NatsPerToken, long Scored)
             int[] rows = [.. Enumerable.Range(row, Math.Min(tile, chunk.Length - 1 - row))];
             engine.Model.ComputeLogits(rows);
             for (int i = 0; i < rows.Length; i++)
-                nats += Surprise(ops.ReadRow(engine.Model.Workspace.Logits, i), chunk[rows[i] + 1]);
+                nats += Surprise(ops.ReadRow(engine.Model.Workspace.Logits!, i), chunk[rows[i] + 1]);
         }
         return nats;
     }

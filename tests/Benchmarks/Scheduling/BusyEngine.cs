@@ -26,6 +26,8 @@ internal sealed class BusyEngine : IShardEngine, IDisposable
 
     public int BlockSize => _engine.BlockSize;
 
+    public void Join(Cluster.Kernels.Collectives.IProcessGroup? group) => _engine.Join(group);
+
     public Task<ForwardOutput> ExecuteAsync(ForwardBatch batch)
     {
         var completion = new TaskCompletionSource<ForwardOutput>(TaskCreationOptions.RunContinuationsAsynchronously);

@@ -156,6 +156,8 @@ internal static class SchedulerBenchmark
 
         public void Reset() => (Steps, _ticks) = (0, 0);
 
+        public void Join(Cluster.Kernels.Collectives.IProcessGroup? group) => _engine.Join(group);
+
         public async Task<ForwardOutput> ExecuteAsync(ForwardBatch batch)
         {
             long start = Stopwatch.GetTimestamp();

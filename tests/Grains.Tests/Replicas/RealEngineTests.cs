@@ -143,6 +143,8 @@ public sealed class RealEngineTests
 
         public int BlockSize => engine.BlockSize;
 
+        public void Join(Cluster.Kernels.Collectives.IProcessGroup? group) => engine.Join(group);
+
         public async Task<ForwardOutput> ExecuteAsync(ForwardBatch batch)
         {
             await gate;

@@ -119,8 +119,12 @@ public sealed class ShardEngineTests
             ("BlockSize", good with { BlockSize = 0 }),
             ("KvCacheBytes", good with { KvCacheBytes = 100 }),
             ("KvCacheBytes", good with { KvCacheBytes = -1 }),
-            ("TensorParallel.Size", good with { TensorParallel = (0, 2) }),
-            ("Pipeline.Size", good with { Pipeline = (0, 2) }),
+            ("TensorParallel.Size", good with { TensorParallel = (0, 7) }),
+            ("TensorParallel.Size", good with { TensorParallel = (0, 0) }),
+            ("TensorParallel.Rank", good with { TensorParallel = (2, 2) }),
+            ("TensorParallel.Rank", good with { TensorParallel = (-1, 2) }),
+            ("Pipeline.Size", good with { Pipeline = (0, 4) }),
+            ("Pipeline.Stage", good with { Pipeline = (2, 2) }),
         ];
         await using DeviceThread device = await DeviceThread.StartAsync(new CpuOpsFactory(), new DeviceId("cpu", 0), 1);
         foreach ((string field, ShardSpec spec) in bad)

@@ -40,9 +40,28 @@ internal static class CheckpointCopy
             };
             data.Write(bytes);
         }
+        Save(folder, header, data.ToArray());
+    }
+
+    /// <summary>Writes fp32 tensors.</summary>
+    public static void WriteWeights(string folder, IEnumerable<(string Name, int[] Shape, float[] Values)> tensors)
+    {
+        var header = new JsonObject();
+        using var data = new MemoryStream();
+        foreach ((string name, int[] shape, float[] values) in tensors)
+        {
+            long bytes = sizeof(float) * (long)values.Length;
+            header[name] = new JsonObject { ["dtype"] = "F32", ["shape"] = JsonSerializer.SerializeToNode(shape), ["data_offsets"] = new JsonArray(data.Length, data.Length + bytes) };
+            data.Write(System.Runtime.InteropServices.MemoryMarshal.AsBytes<float>(values));
+        }
+        Save(folder, header, data.ToArray());
+    }
+
+    private static void Save(string folder, JsonObject header, byte[] data)
+    {
         byte[] text = JsonSerializer.SerializeToUtf8Bytes(header), length = new byte[8];
         BinaryPrimitives.WriteInt64LittleEndian(length, text.Length);
-        File.WriteAllBytes(Path.Combine(folder, "model.safetensors"), [.. length, .. text, .. data.ToArray()]);
+        File.WriteAllBytes(Path.Combine(folder, "model.safetensors"), [.. length, .. text, .. data]);
     }
 
     private static float[] Values(HostTensor tensor)

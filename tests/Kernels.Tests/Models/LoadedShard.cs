@@ -62,7 +62,7 @@ internal sealed class LoadedShard : IAsyncDisposable
             for (int row = 0; row < batch.Rows; row++)
             {
                 Model.ComputeLogits([row]);
-                logits[row] = ops.ReadRow(Model.Workspace.Logits, 0).ToArray();
+                logits[row] = ops.ReadRow(Model.Workspace.Logits!, 0).ToArray();
             }
             return logits;
         });

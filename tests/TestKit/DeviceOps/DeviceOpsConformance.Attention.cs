@@ -57,6 +57,24 @@ public abstract partial class DeviceOpsConformance
         }
     }
 
+    /// <summary>Heads as a tensor rank has them: of the first and last group some are elsewhere, and the output has columns before the first head.</summary>
+    [Theory]
+    [InlineData(5, 3, 3, 2, 0)]
+    [InlineData(3, 2, 2, 1, 8)]
+    [InlineData(7, 3, 4, 3, 16)]
+    [InlineData(2, 1, 4, 1, 0)]
+    public void Attention_OfPartsOfGroups_MatchesOracle(int queryHeads, int kvHeads, int group, int offset, int column)
+    {
+        var layout = new QkvLayout(queryHeads, kvHeads, HeadDim: 16) { Group = group, GroupOffset = offset, OutputOffset = column };
+        AttentionCase @case = FillCache(layout, blockSize: 8, DType.Float32);
+        DeviceBuffer output = Buffer(@case.Batch.Rows, column + layout.QueryWidth), sums = Buffer(@case.Batch.Rows, queryHeads);
+
+        Ops.Attention(Ops.Prepare(@case.Batch), @case.Queries, layout, @case.Cache, layer: 1, KeyRange.All, output, sums);
+
+        for (int row = 0; row < @case.Batch.Rows; row++)
+            AssertAttention(@case, layout, row, KeyRange.All, output, sums);
+    }
+
     [Fact]
     public void MergedParts_EqualTheWhole()
     {
@@ -133,10 +151,10 @@ public abstract partial class DeviceOpsConformance
         int position = @case.Batch.Positions[row];
         int start = Math.Max(range.Start, range.Window > 0 ? position - range.Window + 1 : 0);
         int end = Math.Min(range.End, position + 1);
-        List<double> outputs = [], logSums = [];
+        List<double> outputs = [.. new double[layout.OutputOffset]], logSums = [];
         for (int head = 0; head < layout.QueryHeads; head++)
         {
-            int at = head / (layout.QueryHeads / layout.KvHeads) * layout.HeadDim;
+            int at = (layout.GroupOffset + head) / layout.Group * layout.HeadDim;
             double[][] Cut(double[][] part) => start < end ? [.. part[start..end].Select(line => line[at..(at + layout.HeadDim)])] : [];
             (double[] expected, double logSum) = OracleOps.Attend(
                 @case.QueryRows[row][(head * layout.HeadDim)..((head + 1) * layout.HeadDim)],

@@ -39,6 +39,33 @@ public abstract partial class DeviceOpsConformance
         }
     }
 
+    /// <summary>Outputs one by one, then combined: what ranks that hold parts of the experts do, with their sum in between.</summary>
+    [Fact]
+    public void ExpertOutputs_CombineToTheSame()
+    {
+        const int Rows = 7, Experts = 5, TopK = 2, Hidden = 40, Intermediate = 24, First = 3;
+        HostMatrix[] Stack(int outFeatures, int inFeatures) => [.. Enumerable.Range(0, Experts).Select(_ => Matrix(outFeatures, inFeatures, DType.Float32, 0.3f))];
+        HostMatrix[] gate = Stack(Intermediate, Hidden), up = Stack(Intermediate, Hidden), down = Stack(Hidden, Intermediate);
+        ExpertWeights weights = Own(Ops.LoadExperts(new ExpertSource(Views(gate), Views(up), Views(down))));
+        ExpertRouting routing = Own(Ops.AllocateRouting(Rows, TopK));
+        (DeviceBuffer logits, double[][] scores) = Filled(Rows, Experts, scale: 2);
+        (DeviceBuffer input, double[][] inputs) = Filled(Rows, Hidden);
+        DeviceBuffer whole = Buffer(Rows, Hidden), combined = Buffer(Rows, Hidden), outputs = Buffer(First + (Rows * TopK), Hidden);
+        Ops.RouteTopK(Rows, logits, renormalise: true, routing);
+        Ops.ExpertMlp(Rows, input, weights, routing, whole);
+
+        Ops.ExpertOutputs(Rows, input, weights, routing, outputs, First);
+        Ops.CombineExperts(Rows, outputs, First, routing, combined);
+
+        for (int row = 0; row < Rows; row++)
+        {
+            (int Expert, double Factor)[] chosen = [.. OracleOps.Route(scores[row], TopK, renormalise: true).Select(pair => (pair.Item1, pair.Item2)).OrderBy(pair => pair.Item1)];
+            for (int k = 0; k < TopK; k++)
+                AssertRow(OracleOps.Mlp(inputs[row], HostMatrix.Values(gate[chosen[k].Expert].View), HostMatrix.Values(up[chosen[k].Expert].View), HostMatrix.Values(down[chosen[k].Expert].View)), outputs, First + (row * TopK) + k);
+            Assert.Equal(Read(whole, row), Read(combined, row));
+        }
+    }
+
     [Fact]
     public void RouteTopK_TiesGoToTheLowerId()
     {

@@ -128,6 +128,36 @@ public abstract partial class DeviceOpsConformance
     }
 
     [Fact]
+    public void AddRows_And_HostRows_AreExact()
+    {
+        HostMatrix bias = Matrix(1, 44);
+        VectorWeight vector = Vector(bias);
+        (DeviceBuffer input, double[][] values) = Filled(5, 44);
+        (DeviceBuffer sum, double[][] start) = Filled(5, 44);
+
+        Ops.AddRows(3, input, null, sum);
+        Ops.AddRows(2, input, vector, sum);
+
+        float[] added = [.. Line(bias).Select(value => (float)value)];
+        for (int row = 0; row < 5; row++)
+        {
+            float[] expected = [.. start[row].Select(value => (float)value)];
+            for (int i = 0; i < 44; i++)
+            {
+                expected[i] += row < 3 ? (float)values[row][i] : 0;
+                expected[i] += row < 2 ? (float)values[row][i] + added[i] : 0;
+            }
+            Assert.Equal(expected, Read(sum, row));
+        }
+        Span<float> rows = Ops.HostRows(input, 4);
+        Assert.Equal(values.Take(4).SelectMany(row => row.Select(value => (float)value)), rows.ToArray());
+        rows[(2 * 44) + 7] = 9;
+        Ops.StoreHostRows(input, 4);
+        Assert.Equal(9, Read(input, 2)[7]);
+        Assert.Equal((float)values[4][7], Read(input, 4)[7]);
+    }
+
+    [Fact]
     public void CopiesMoveExactBits()
     {
         (DeviceBuffer input, double[][] values) = Filled(6, 19);

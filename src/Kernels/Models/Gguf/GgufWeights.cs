@@ -13,6 +13,8 @@ internal sealed class GgufWeights(GgufFile file, ModelConfig config) : IWeightSo
     private readonly bool _isInterleaved = file.Fields.Text("general.architecture") == "llama";
     private readonly List<float[]> _vectors = [];
 
+    public int BlockElements => file.Tensors.Values.Max(tensor => tensor.Type.BlockElements());
+
     public string FileOf(string name) => file.Name;
 
     public string Identity(string name) => $"{file.Identity}#{name}";
