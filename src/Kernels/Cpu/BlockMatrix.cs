@@ -25,7 +25,7 @@ internal enum BlockKind
 internal readonly unsafe record struct BlockView(BlockKind Kind, nint Start, int Outputs, int Inputs, long PanelBytes)
 {
     /// <summary>Outputs per panel.</summary>
-    public const int Width = 8;
+    public const int Width = 16;
 
     /// <summary>Inputs that share a scale.</summary>
     public const int Group = 32;
@@ -38,12 +38,12 @@ internal readonly unsafe record struct BlockView(BlockKind Kind, nint Start, int
 
     public static int HeadBytes(BlockKind kind) => kind == BlockKind.Int4Minimum ? Int4MinimumBlocks.HeadBytes : Int8Blocks.HeadBytes;
 
-    public static int GroupBytes(BlockKind kind) => 32 * (kind == BlockKind.Int8 ? Int8Blocks.Vectors : Int4Blocks.Vectors);
+    public static int GroupBytes(BlockKind kind) => 4 * Width * (kind == BlockKind.Int8 ? Int8Blocks.Vectors : Int4Blocks.Vectors);
 
     public static int RecordBytes(BlockKind kind) => HeadBytes(kind) + (2 * GroupBytes(kind));
 }
 
-/// <summary>A quantised weight [N, K] as panels of 8 outputs (see <see cref="IBlockFormat"/>). Outputs beyond N and the second group of a last record have scale 0.</summary>
+/// <summary>A quantised weight [N, K] as panels of 16 outputs (see <see cref="IBlockFormat"/>). Outputs beyond N and the second group of a last record have scale 0.</summary>
 internal sealed unsafe class BlockMatrix : IDisposable
 {
     private readonly NativeBlock _memory;

@@ -5,10 +5,13 @@ using Cluster.Kernels.Models;
 
 namespace Cluster.Kernels.Cpu;
 
-/// <summary>Packs quantised weights into panels of 8 outputs: blocks of a file as they are, or floating-point rows quantised on the way.</summary>
+/// <summary>Packs quantised weights into panels of 16 outputs: blocks of a file as they are, or floating-point rows quantised on the way.</summary>
 internal static unsafe class BlockPacker
 {
     private const int Group = BlockView.Group;
+
+    // Between quads of an output's codes, and, in fp16 values, from a scale to its minimum.
+    private const int QuadBytes = 4 * BlockView.Width, Minima = 2 * BlockView.Width;
 
     /// <summary>The format for these parts, or None if they are kept as floating-point panels.</summary>
     /// <param name="parts">Stacked tensors of equal width.</param>
@@ -96,7 +99,7 @@ internal static unsafe class BlockPacker
         for (int group = 0; group < view.Groups; group++)
         {
             byte* record = panel + ((long)(group / 2) * BlockView.RecordBytes(view.Kind));
-            var head = (Half*)(record + (16 * (group % 2)) + (2 * lane));
+            var head = (Half*)(record + (2 * BlockView.Width * (group % 2)) + (2 * lane));
             byte* codes = record + BlockView.HeadBytes(view.Kind) + (group % 2 * BlockView.GroupBytes(view.Kind)) + (4 * lane);
             switch (view.Kind)
             {
@@ -108,7 +111,7 @@ internal static unsafe class BlockPacker
                     break;
                 default:
                     PackInt4Minimum(blocks.Slice(group / 8 * 144, 144), group % 8, head, codes);
-                    finite &= Half.IsFinite(head[16]);
+                    finite &= Half.IsFinite(head[Minima]);
                     break;
             }
             finite &= Half.IsFinite(*head);
@@ -121,7 +124,7 @@ internal static unsafe class BlockPacker
         *head = BinaryPrimitives.ReadHalfLittleEndian(block);
         ReadOnlySpan<uint> quads = MemoryMarshal.Cast<byte, uint>(block[2..]);
         for (int k = 0; k < quads.Length; k++)
-            *(uint*)(codes + (32 * k)) = quads[k] ^ 0x80808080;
+            *(uint*)(codes + (QuadBytes * k)) = quads[k] ^ 0x80808080;
     }
 
     // A block holds element i in the lower nibble of byte i and element 16 + i in the upper, as panels do.
@@ -130,7 +133,7 @@ internal static unsafe class BlockPacker
         *head = BinaryPrimitives.ReadHalfLittleEndian(block);
         ReadOnlySpan<uint> quads = MemoryMarshal.Cast<byte, uint>(block[2..]);
         for (int k = 0; k < quads.Length; k++)
-            *(uint*)(codes + (32 * k)) = quads[k];
+            *(uint*)(codes + (QuadBytes * k)) = quads[k];
     }
 
     // Factor times 6-bit scale is rounded to fp16: 2^-11, far below what 4 bits lose.
@@ -138,10 +141,10 @@ internal static unsafe class BlockPacker
     {
         (int scale, int minimum) = BlockReader.ScaleOfQ4K(block.Slice(4, 12), group);
         head[0] = (Half)((float)BinaryPrimitives.ReadHalfLittleEndian(block) * scale);
-        head[16] = (Half)((float)BinaryPrimitives.ReadHalfLittleEndian(block[2..]) * minimum);
+        head[Minima] = (Half)((float)BinaryPrimitives.ReadHalfLittleEndian(block[2..]) * minimum);
         ReadOnlySpan<byte> nibbles = block.Slice(16 + (group / 2 * 32), 32);
         int shift = group % 2 * 4;
         for (int i = 0; i < 16; i++)
-            codes[(32 * (i / 4)) + (i % 4)] = (byte)(((nibbles[i] >> shift) & 15) | (((nibbles[16 + i] >> shift) & 15) << 4));
+            codes[(QuadBytes * (i / 4)) + (i % 4)] = (byte)(((nibbles[i] >> shift) & 15) | (((nibbles[16 + i] >> shift) & 15) << 4));
     }
 }

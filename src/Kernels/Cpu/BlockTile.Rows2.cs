@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 
 namespace Cluster.Kernels.Cpu;
 
-internal static unsafe partial class BlockTile<TLanes, TVector, TBytes, TInt, TFormat>
+internal readonly unsafe partial struct BlockTile<TLanes, TVector, TBytes, TInt, TFormat>
     where TLanes : struct, ILanes<TVector>
     where TVector : unmanaged
     where TBytes : struct, IByteLanes<TVector, TInt>
@@ -31,10 +31,10 @@ internal static unsafe partial class BlockTile<TLanes, TVector, TBytes, TInt, TF
             byte* w1 = p1 + place + (4 * l1);
             byte* w2 = p2 + place + (4 * l2);
             byte* w3 = p3 + place + (4 * l3);
-            Prefetch(w0 + tile.PrefetchBytes);
-            Prefetch(w1 + tile.PrefetchBytes);
-            Prefetch(w2 + tile.PrefetchBytes);
-            Prefetch(w3 + tile.PrefetchBytes);
+            Prefetch(p0 + place + tile.PrefetchBytes, l0);
+            Prefetch(p1 + place + tile.PrefetchBytes, l1);
+            Prefetch(p2 + place + tile.PrefetchBytes, l2);
+            Prefetch(p3 + place + tile.PrefetchBytes, l3);
             TInt s00 = TBytes.Broadcast(startFactor * totals0[group]), s01 = s00, s02 = s00, s03 = s00;
             for (int k = 0; k < vectors; k++)
             {
@@ -71,16 +71,16 @@ internal static unsafe partial class BlockTile<TLanes, TVector, TBytes, TInt, TF
                     s03 = TBytes.DotBytes(s03, c3, quad0);
                 }
 
-                w0 += 32;
-                w1 += 32;
-                w2 += 32;
-                w3 += 32;
+                w0 += 64;
+                w1 += 64;
+                w2 += 64;
+                w3 += 64;
             }
 
-            byte* h0 = p0 + (16 * (group & 1)) + (2 * l0);
-            byte* h1 = p1 + (16 * (group & 1)) + (2 * l1);
-            byte* h2 = p2 + (16 * (group & 1)) + (2 * l2);
-            byte* h3 = p3 + (16 * (group & 1)) + (2 * l3);
+            byte* h0 = p0 + (32 * (group & 1)) + (2 * l0);
+            byte* h1 = p1 + (32 * (group & 1)) + (2 * l1);
+            byte* h2 = p2 + (32 * (group & 1)) + (2 * l2);
+            byte* h3 = p3 + (32 * (group & 1)) + (2 * l3);
             TVector scale0 = TBytes.Halves(h0);
             TVector scale1 = TBytes.Halves(h1);
             TVector scale2 = TBytes.Halves(h2);
@@ -92,10 +92,10 @@ internal static unsafe partial class BlockTile<TLanes, TVector, TBytes, TInt, TF
             TVector y03 = TLanes.Fma(TBytes.ToFloat(s03), TLanes.Multiply(scale3, t0), TLanes.Load(y0 + v3));
             if (HasMinima)
             {
-                TVector minimum0 = TBytes.Halves(h0 + 32);
-                TVector minimum1 = TBytes.Halves(h1 + 32);
-                TVector minimum2 = TBytes.Halves(h2 + 32);
-                TVector minimum3 = TBytes.Halves(h3 + 32);
+                TVector minimum0 = TBytes.Halves(h0 + 64);
+                TVector minimum1 = TBytes.Halves(h1 + 64);
+                TVector minimum2 = TBytes.Halves(h2 + 64);
+                TVector minimum3 = TBytes.Halves(h3 + 64);
                 TVector n0 = TLanes.Broadcast(-(scales0[group] * totals0[group]));
                 y00 = TLanes.Fma(minimum0, n0, y00);
                 y01 = TLanes.Fma(minimum1, n0, y01);
@@ -140,10 +140,10 @@ internal static unsafe partial class BlockTile<TLanes, TVector, TBytes, TInt, TF
             byte* w1 = p1 + place + (4 * l1);
             byte* w2 = p2 + place + (4 * l2);
             byte* w3 = p3 + place + (4 * l3);
-            Prefetch(w0 + tile.PrefetchBytes);
-            Prefetch(w1 + tile.PrefetchBytes);
-            Prefetch(w2 + tile.PrefetchBytes);
-            Prefetch(w3 + tile.PrefetchBytes);
+            Prefetch(p0 + place + tile.PrefetchBytes, l0);
+            Prefetch(p1 + place + tile.PrefetchBytes, l1);
+            Prefetch(p2 + place + tile.PrefetchBytes, l2);
+            Prefetch(p3 + place + tile.PrefetchBytes, l3);
             TInt s00 = TBytes.Broadcast(startFactor * totals0[group]), s01 = s00, s02 = s00, s03 = s00;
             TInt s10 = TBytes.Broadcast(startFactor * totals1[group]), s11 = s10, s12 = s10, s13 = s10;
             for (int k = 0; k < vectors; k++)
@@ -195,16 +195,16 @@ internal static unsafe partial class BlockTile<TLanes, TVector, TBytes, TInt, TF
                     s13 = TBytes.DotBytes(s13, c3, quad1);
                 }
 
-                w0 += 32;
-                w1 += 32;
-                w2 += 32;
-                w3 += 32;
+                w0 += 64;
+                w1 += 64;
+                w2 += 64;
+                w3 += 64;
             }
 
-            byte* h0 = p0 + (16 * (group & 1)) + (2 * l0);
-            byte* h1 = p1 + (16 * (group & 1)) + (2 * l1);
-            byte* h2 = p2 + (16 * (group & 1)) + (2 * l2);
-            byte* h3 = p3 + (16 * (group & 1)) + (2 * l3);
+            byte* h0 = p0 + (32 * (group & 1)) + (2 * l0);
+            byte* h1 = p1 + (32 * (group & 1)) + (2 * l1);
+            byte* h2 = p2 + (32 * (group & 1)) + (2 * l2);
+            byte* h3 = p3 + (32 * (group & 1)) + (2 * l3);
             TVector scale0 = TBytes.Halves(h0);
             TVector scale1 = TBytes.Halves(h1);
             TVector scale2 = TBytes.Halves(h2);
@@ -221,10 +221,10 @@ internal static unsafe partial class BlockTile<TLanes, TVector, TBytes, TInt, TF
             TVector y13 = TLanes.Fma(TBytes.ToFloat(s13), TLanes.Multiply(scale3, t1), TLanes.Load(y1 + v3));
             if (HasMinima)
             {
-                TVector minimum0 = TBytes.Halves(h0 + 32);
-                TVector minimum1 = TBytes.Halves(h1 + 32);
-                TVector minimum2 = TBytes.Halves(h2 + 32);
-                TVector minimum3 = TBytes.Halves(h3 + 32);
+                TVector minimum0 = TBytes.Halves(h0 + 64);
+                TVector minimum1 = TBytes.Halves(h1 + 64);
+                TVector minimum2 = TBytes.Halves(h2 + 64);
+                TVector minimum3 = TBytes.Halves(h3 + 64);
                 TVector n0 = TLanes.Broadcast(-(scales0[group] * totals0[group]));
                 y00 = TLanes.Fma(minimum0, n0, y00);
                 y01 = TLanes.Fma(minimum1, n0, y01);

@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 
 namespace Cluster.Kernels.Cpu;
 
-internal static unsafe partial class BlockTile<TLanes, TVector, TBytes, TInt, TFormat>
+internal readonly unsafe partial struct BlockTile<TLanes, TVector, TBytes, TInt, TFormat>
     where TLanes : struct, ILanes<TVector>
     where TVector : unmanaged
     where TBytes : struct, IByteLanes<TVector, TInt>
@@ -31,8 +31,8 @@ internal static unsafe partial class BlockTile<TLanes, TVector, TBytes, TInt, TF
             long place = headBytes + ((group & 1) * (long)groupBytes);
             byte* w0 = p0 + place + (4 * l0);
             byte* w1 = p1 + place + (4 * l1);
-            Prefetch(w0 + tile.PrefetchBytes);
-            Prefetch(w1 + tile.PrefetchBytes);
+            Prefetch(p0 + place + tile.PrefetchBytes, l0);
+            Prefetch(p1 + place + tile.PrefetchBytes, l1);
             TInt s00 = TBytes.Broadcast(startFactor * totals0[group]), s01 = s00;
             TInt s10 = TBytes.Broadcast(startFactor * totals1[group]), s11 = s10;
             TInt s20 = TBytes.Broadcast(startFactor * totals2[group]), s21 = s20;
@@ -84,12 +84,12 @@ internal static unsafe partial class BlockTile<TLanes, TVector, TBytes, TInt, TF
                     s31 = TBytes.DotBytes(s31, c1, quad3);
                 }
 
-                w0 += 32;
-                w1 += 32;
+                w0 += 64;
+                w1 += 64;
             }
 
-            byte* h0 = p0 + (16 * (group & 1)) + (2 * l0);
-            byte* h1 = p1 + (16 * (group & 1)) + (2 * l1);
+            byte* h0 = p0 + (32 * (group & 1)) + (2 * l0);
+            byte* h1 = p1 + (32 * (group & 1)) + (2 * l1);
             TVector scale0 = TBytes.Halves(h0);
             TVector scale1 = TBytes.Halves(h1);
             TVector t0 = TLanes.Broadcast(scales0[group]);
@@ -106,8 +106,8 @@ internal static unsafe partial class BlockTile<TLanes, TVector, TBytes, TInt, TF
             TVector y31 = TLanes.Fma(TBytes.ToFloat(s31), TLanes.Multiply(scale1, t3), TLanes.Load(y3 + v1));
             if (HasMinima)
             {
-                TVector minimum0 = TBytes.Halves(h0 + 32);
-                TVector minimum1 = TBytes.Halves(h1 + 32);
+                TVector minimum0 = TBytes.Halves(h0 + 64);
+                TVector minimum1 = TBytes.Halves(h1 + 64);
                 TVector n0 = TLanes.Broadcast(-(scales0[group] * totals0[group]));
                 y00 = TLanes.Fma(minimum0, n0, y00);
                 y01 = TLanes.Fma(minimum1, n0, y01);

@@ -37,17 +37,17 @@ internal unsafe struct BlockTileJob
 /// Register tiles over quantised weights: per group of 32 inputs an exact integer product of codes, then one FMA into the
 /// output's fp32 sum, groups ascending. Neither the tile's shape nor the instruction set shows in the bits.
 /// </summary>
-internal static unsafe partial class BlockTile<TLanes, TVector, TBytes, TInt, TFormat>
+internal readonly unsafe partial struct BlockTile<TLanes, TVector, TBytes, TInt, TFormat> : IBlockTile
     where TLanes : struct, ILanes<TVector>
     where TVector : unmanaged
     where TBytes : struct, IByteLanes<TVector, TInt>
     where TInt : unmanaged
     where TFormat : struct, IBlockFormat
 {
-    /// <summary>Most rows of one pass.</summary>
-    public const int RowsPerPass = 4;
+    public static int Width => TBytes.Width;
 
-    /// <summary>Vectors of the tiles that compute this many rows.</summary>
+    public static int RowsPerPass => 4;
+
     public static int VectorsFor(int rows) => rows <= 2 ? 4 : 2;
 
     // Asked of types, which the JIT decides early: a call left over in a tile would spill every register.
@@ -63,13 +63,12 @@ internal static unsafe partial class BlockTile<TLanes, TVector, TBytes, TInt, TF
         get => typeof(TFormat) == typeof(Int4MinimumBlocks);
     }
 
-    private static int GroupBytes => 32 * TFormat.Vectors;
+    private static int GroupBytes => 4 * BlockView.Width * TFormat.Vectors;
 
     private static int RecordBytes => TFormat.HeadBytes + (2 * GroupBytes);
 
     private static int StartFactor => IsNibbles || TBytes.KeepsOffset ? -TFormat.Zero : 0;
 
-    /// <summary>Runs the smallest shape that holds the tile; what is beyond its rows and vectors repeats the last one.</summary>
     public static void Run(in BlockTileJob tile)
     {
         if (tile.Rows == 1)
@@ -81,15 +80,18 @@ internal static unsafe partial class BlockTile<TLanes, TVector, TBytes, TInt, TF
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Prefetch(byte* codes)
+    private static void Prefetch(byte* codes, int lane)
     {
-        if (TBytes.Width == 1)
+        // Two vectors of 8 outputs share a panel: each asks for its half of the group, and for the head that may come next.
+        if (TBytes.Width != 8)
             return;
+        codes += lane * (long)(GroupBytes / BlockView.Width);
         CacheHint.Read(codes);
         CacheHint.Read(codes + 64);
+        CacheHint.Read(codes + 128);
         if (IsNibbles)
             return;
-        CacheHint.Read(codes + 128);
         CacheHint.Read(codes + 192);
+        CacheHint.Read(codes + 256);
     }
 }

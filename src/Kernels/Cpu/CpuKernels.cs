@@ -13,21 +13,18 @@ internal abstract unsafe class CpuKernels
             throw new PlatformNotSupportedException($"This processor has no {path} instructions.");
         return path switch
         {
-            CpuPath.Avx512 => new CpuKernels<Lanes512, Vector512<float>, Lanes256, Vector256<float>, ByteLanes256, Vector256<int>>(),
-            CpuPath.Avx2 => new CpuKernels<Lanes256, Vector256<float>, Lanes256, Vector256<float>, ByteLanes256, Vector256<int>>(),
-            CpuPath.AdvSimd => new CpuKernels<Lanes128, Vector128<float>, Lanes128, Vector128<float>, ByteLanes128, Vector128<int>>(),
-            _ => new CpuKernels<LanesScalar, float, LanesScalar, float, ByteLanesScalar, int>(),
+            CpuPath.Avx512 => new CpuKernels<Lanes512, Vector512<float>, BlockKernels512>(),
+            CpuPath.Avx2 => new CpuKernels<Lanes256, Vector256<float>, BlockKernels<Lanes256, Vector256<float>, ByteLanes256, Vector256<int>>>(),
+            CpuPath.AdvSimd => new CpuKernels<Lanes128, Vector128<float>, BlockKernels<Lanes128, Vector128<float>, ByteLanes128, Vector128<int>>>(),
+            _ => new CpuKernels<LanesScalar, float, BlockKernels<LanesScalar, float, ByteLanesScalar, int>>(),
         };
     }
 
     /// <summary>
-    /// Equally shaped linears of one kind; <paramref name="scratch"/> has <see cref="LinearScratchBytes"/> per thread, <paramref name="rows"/> takes
+    /// Equally shaped linears of one kind; <paramref name="scratch"/> has <see cref="LinearRegion.ScratchBytes"/> per thread, <paramref name="rows"/> takes
     /// quantised input rows.
     /// </summary>
     public abstract void Linear(CpuThreadPool pool, LinearJob* jobs, int count, NativeBlock scratch, Scratch rows);
-
-    /// <summary>Scratch of a linear per thread.</summary>
-    public abstract long LinearScratchBytes { get; }
 
     public abstract void Norm(CpuThreadPool pool, RowJob job);
 
@@ -52,23 +49,18 @@ internal abstract unsafe class CpuKernels
     public abstract long AttentionScratchBytes(in AttentionJob job, int rowsPerTile);
 }
 
-/// <summary>The kernels for one vector type, and one for bytes.</summary>
-internal sealed unsafe class CpuKernels<TLanes, TVector, TBlockLanes, TBlockVector, TBytes, TInt> : CpuKernels
+/// <summary>The kernels for one vector type, and those for quantised weights.</summary>
+internal sealed unsafe class CpuKernels<TLanes, TVector, TBlocks> : CpuKernels
     where TLanes : struct, ILanes<TVector>
     where TVector : unmanaged
-    where TBlockLanes : struct, ILanes<TBlockVector>
-    where TBlockVector : unmanaged
-    where TBytes : struct, IByteLanes<TBlockVector, TInt>
-    where TInt : unmanaged
+    where TBlocks : struct, IBlockKernels
 {
-    public override long LinearScratchBytes => Math.Max(PanelLinear<TLanes, TVector>.ScratchBytes, BlockLinear<TBlockLanes, TBlockVector, TBytes, TInt>.ScratchBytes);
-
     public override void Linear(CpuThreadPool pool, LinearJob* jobs, int count, NativeBlock scratch, Scratch rows)
     {
         if (count == 0 || jobs->Blocks.Kind == BlockKind.None)
             PanelLinear<TLanes, TVector>.Run(pool, jobs, count, scratch);
         else
-            BlockLinear<TBlockLanes, TBlockVector, TBytes, TInt>.Run(pool, jobs, count, scratch, rows);
+            TBlocks.Linear(pool, jobs, count, scratch, rows);
     }
 
     public override void Norm(CpuThreadPool pool, RowJob job) => RowKernels<TLanes, TVector>.Norm(pool, job);

@@ -26,7 +26,7 @@ internal sealed unsafe partial class CpuOps : IDeviceOps
         Device = device;
         _kernels = CpuKernels.For(path);
         _pool = new CpuThreadPool(threads, device.ToString());
-        _linearScratch = new NativeBlock(threads * _kernels.LinearScratchBytes, zeroed: false);
+        _linearScratch = new NativeBlock((long)threads * LinearRegion.ScratchBytes, zeroed: false);
     }
 
     public DeviceId Device { get; }

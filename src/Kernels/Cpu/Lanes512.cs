@@ -74,6 +74,6 @@ internal unsafe struct Lanes512 : ILanes<Vector512<float>>
     public static Vector512<float> HighFloat16(byte* source) => WidenHalf(Vector512.Load((int*)source));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<float> WidenHalf(Vector512<int> upper) =>
+    internal static Vector512<float> WidenHalf(Vector512<int> upper) =>
         ((upper >> 3).AsUInt32() & Vector512.Create(HalfBits.SignAndMagnitude)).AsSingle() * Vector512.Create(HalfBits.BiasCorrection);
 }

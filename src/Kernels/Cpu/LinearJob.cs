@@ -60,6 +60,12 @@ internal unsafe struct LinearRegion
     // Small enough for the last chunks to end together, large enough for long streams.
     private const int ChunksPerThread = 8;
 
+    /// <summary>Sums a thread can hold.</summary>
+    public const int MaxSums = 32 * 1024;
+
+    /// <summary>Scratch of a thread.</summary>
+    public const int ScratchBytes = sizeof(float) * MaxSums;
+
     public LinearJob* Jobs;
     public int Vectors;
     public int VectorsPerChunk;

@@ -11,11 +11,6 @@ internal static unsafe class PanelLinear<TLanes, TVector>
     where TLanes : struct, ILanes<TVector>
     where TVector : unmanaged
 {
-    /// <summary>Bytes of sums each thread needs.</summary>
-    public const int ScratchBytes = 4 * MaxSums;
-
-    private const int MaxSums = 32 * 1024;
-
     // 3 vectors of 16 outputs times 1024 pairs: 196 KB of bf16, 393 KB of fp32.
     private const int MaxPairsPerBlock = 1024;
 
@@ -38,7 +33,7 @@ internal static unsafe class PanelLinear<TLanes, TVector>
         int vectors = jobs->Weight.Panels * PanelView.Width / TLanes.Width;
         LinearRegion region = LinearRegion.Cut(pool.Threads, jobs, count, mostRows, vectors, TileVectors(mostRows));
         region.Scratch = scratch.Pointer;
-        region.ScratchStride = ScratchBytes;
+        region.ScratchStride = LinearRegion.ScratchBytes;
         pool.Run(count * region.RowChunks * region.VectorChunks, work, &region, &Chunk);
     }
 
@@ -69,7 +64,7 @@ internal static unsafe class PanelLinear<TLanes, TVector>
         where TFormat : struct, IPanelFormat
     {
         int group = TileVectors(job.Rows);
-        int rowsPerBlock = MaxSums / (job.Segments * group * TLanes.Width);
+        int rowsPerBlock = LinearRegion.MaxSums / (job.Segments * group * TLanes.Width);
         var streams = new PanelStreams(firstVector, endVector, group, PanelView.Width / TLanes.Width);
         for (int tile = 0; tile < streams.Tiles; tile++)
         {
