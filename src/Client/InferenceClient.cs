@@ -127,6 +127,16 @@ public sealed partial class InferenceClient : IAsyncDisposable
     public Task<ClusterTopology> GetTopologyAsync(CancellationToken cancellationToken = default) =>
         Budget().RunAsync(() => _transport.GetTopologyAsync(cancellationToken), accepted: false, cancellationToken);
 
+    /// <summary>Changes how many replicas a model has and over how many shards. Returns when it is declared: <see cref="GetTopologyAsync"/> shows how far it is.</summary>
+    /// <exception cref="RequestRejectedException">The model is not declared, or a value is outside its limits.</exception>
+    public Task<ModelDeclaration> ScaleAsync(string model, ModelScale scale, CancellationToken cancellationToken = default) =>
+        Budget().RunAsync(() => _transport.ScaleAsync(model, scale, cancellationToken), accepted: false, cancellationToken);
+
+    /// <summary>Moves all shards of a silo elsewhere and gives it no more, or (with false) lets it take part again.</summary>
+    /// <exception cref="RequestRejectedException">There is no such silo.</exception>
+    public Task<SiloDescription> DrainAsync(string silo, bool draining = true, CancellationToken cancellationToken = default) =>
+        Budget().RunAsync(() => _transport.DrainAsync(silo, draining, cancellationToken), accepted: false, cancellationToken);
+
     /// <summary>An <c>IChatClient</c> over this client; disposing it leaves this client open.</summary>
     /// <param name="model">Default model; null = the only one there is.</param>
     public ClusterChatClient AsChatClient(string? model = null) => new(this, model);

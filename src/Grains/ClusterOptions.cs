@@ -1,3 +1,5 @@
+using Cluster.Contracts;
+
 namespace Cluster.Grains;
 
 /// <summary>
@@ -29,6 +31,15 @@ internal sealed class ClusterOptions
 
     /// <summary>Stored KV type: auto (float32), bfloat16.</summary>
     public string KvCacheDtype { get; set; } = "auto";
+
+    /// <summary>Tensor ranks of a replica of the models given by flags. Default 1.</summary>
+    public int TensorParallelSize { get; set; } = 1;
+
+    /// <summary>Pipeline stages of a replica of the models given by flags. Default 1.</summary>
+    public int PipelineParallelSize { get; set; } = 1;
+
+    /// <summary>Replicas of the models given by flags; null = as many as there are devices for.</summary>
+    public int? DataParallelSize { get; set; }
 
     /// <summary>Longest sequence; null = the model's, at most what the KV cache holds.</summary>
     public int? MaxModelLen { get; set; }
@@ -78,6 +89,12 @@ internal sealed class ClusterOptions
     /// <summary>Orleans gateway port; null = a free one, remembered per silo name.</summary>
     public int? GatewayPort { get; set; }
 
+    /// <summary>Port for the direct connections between shards; null = a free one.</summary>
+    public int? MeshPort { get; set; }
+
+    /// <summary>Seconds that a replica stays which woke for a model scaled to zero and has nothing to do. Default 300.</summary>
+    public int IdleTimeout { get; set; } = 300;
+
     /// <summary>Sequences that may wait per replica; more are refused with 503. Default 1024.</summary>
     public int MaxQueuedRequests { get; set; } = 1024;
 
@@ -95,4 +112,15 @@ internal sealed class ClusterOptions
 
     /// <summary>Largest request body in bytes. Default 32 MiB.</summary>
     public long MaxRequestBodyBytes { get; set; } = 32L << 20;
+
+    /// <summary>These settings with those of a declaration, which may come from another silo's flags.</summary>
+    public ClusterOptions For(ModelDeclaration declaration)
+    {
+        var options = (ClusterOptions)MemberwiseClone();
+        options.Dtype = declaration.Dtype;
+        options.Quantization = declaration.Quantization;
+        options.KvCacheDtype = declaration.KvCacheDtype;
+        options.MaxModelLen = declaration.Description.MaxModelLength;
+        return options;
+    }
 }

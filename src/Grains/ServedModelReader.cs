@@ -39,6 +39,8 @@ internal static class ServedModelReader
                 HasTokenizer = tokenizer is not null,
                 Created = time.GetUtcNow().ToUnixTimeSeconds(),
                 Parameters = index.Parameters,
+                QueryHeads = config.QueryHeads,
+                Layers = config.Layers.Count,
                 Weights = options.Quantization == ClusterOptions.NoQuantization ? index.Types : options.Quantization,
             },
             VocabularySize = config.VocabularySize,

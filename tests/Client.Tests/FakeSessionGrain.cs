@@ -103,4 +103,8 @@ internal sealed class FakeTopologyGrain : Grain, ITopologyGrain
 {
     public Task<ClusterTopology> Get(CancellationToken cancellationToken) => Task.FromResult(new ClusterTopology(
         1, [], [new ModelDescription { Name = "fake", Path = "/models/fake", Fingerprint = "f", MaxModelLength = 512, Architecture = "llama", Created = 1_700_000_000 }], []));
+
+    public Task<ModelDeclaration> Scale(string model, ModelScale scale) => throw new NotSupportedException();
+
+    public Task<SiloDescription> Drain(string silo, bool draining) => throw new NotSupportedException();
 }

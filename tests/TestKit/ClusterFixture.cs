@@ -103,29 +103,33 @@ internal sealed class ClusterFixture : IAsyncDisposable
                 Load(replica, rank, Engine(replica, rank));
         }
 
-        for (int silo = 0; RealTopology && silo < Silos; silo++)
-            await JoinAsync(silo);
+        if (RealTopology)
+            await JoinAllAsync();
         return this;
     }
 
-    /// <summary>Tells the real topology what a silo has loaded.</summary>
-    public Task JoinAsync(int silo)
+    /// <summary>Tells the real topology what a silo has loaded: the replicas run, so it takes them over as they are.</summary>
+    public Task JoinAsync(int silo) => ReportAsync(silo, declares: true);
+
+    private async Task JoinAllAsync()
+    {
+        // Nothing is planned before the model is declared, and then all replicas are known.
+        for (int silo = 0; silo < Silos; silo++)
+            await ReportAsync(silo, declares: false);
+        await JoinAsync(0);
+    }
+
+    private Task ReportAsync(int silo, bool declares)
     {
         string name = Cluster.Silos[silo].Name;
-        ShardDescription[] shards = [.. _engines.Keys
-            .Select(ShardKey.Parse)
-            .Where(key => key.Silo == name)
-            .Select(key => new ShardDescription(key.ToString(), name, key.Device, key.Rank))];
-        var model = new ModelDescription
+        ShardKey[] shards = [.. _engines.Keys.Select(ShardKey.Parse).Where(key => key.Silo == name)];
+        ModelDeclaration model = Declarations.Of(Model, new ModelLayout(ShardsPerReplica, 1), Replicas, _engines.Values.Min(engine => engine.Spec.MaxModelLength));
+        return Grains.GetGrain<ITopologyControlGrain>(0).Report(new SiloReport
         {
-            Name = Model,
-            Path = "fake",
-            Fingerprint = "fake",
-            MaxModelLength = _engines.Values.Min(engine => engine.Spec.MaxModelLength),
-            Architecture = "fake",
-        };
-        var description = new SiloDescription(name, [.. shards.Select(shard => shard.Device).Distinct()], "");
-        return Grains.GetGrain<ITopologyControlGrain>(0).Join(new SiloRegistration(description, [model], [.. shards]));
+            Silo = new SiloDescription(name, [.. shards.Select(shard => shard.Device).Distinct()], ""),
+            Declarations = declares ? [model] : [],
+            Shards = [.. shards.Select(key => new ShardReport(key.ToString(), ShardState.Ready, null, -1))],
+        });
     }
 
     /// <summary>Loads an engine in place of the one that was there.</summary>

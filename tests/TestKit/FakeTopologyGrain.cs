@@ -33,7 +33,16 @@ internal sealed class FakeTopologyGrain(FakeTopology topology) : Grain, ITopolog
     public Task<ClusterTopology> Get(CancellationToken cancellationToken) => Task.FromResult(new ClusterTopology(topology.Epoch, [], [], []));
 
     /// <inheritdoc/>
-    public Task Join(SiloRegistration registration) => Task.CompletedTask;
+    public Task<SiloOrders> Report(SiloReport report) => Task.FromResult(new SiloOrders([], []));
+
+    /// <inheritdoc/>
+    public Task<ModelDeclaration> Scale(string model, ModelScale scale) => throw new NotSupportedException();
+
+    /// <inheritdoc/>
+    public Task<SiloDescription> Drain(string silo, bool draining) => throw new NotSupportedException();
+
+    /// <inheritdoc/>
+    public Task Wake(string model) => Task.CompletedTask;
 
     /// <inheritdoc/>
     public Task<ReplicaAssignment> OpenReplica(string replicaKey)

@@ -52,6 +52,8 @@ internal static class ClusterCommand
         root.Add(new GenerateCommand(host, connection));
         root.Add(new ChatCommand(host, connection));
         root.Add(new PsCommand(host, connection));
+        root.Add(new ScaleCommand(host, connection));
+        root.Add(new DrainCommand(host, connection));
         root.Add(new Command("bench", "Measures a server.") { new BenchServeCommand(host, connection) });
         root.Add(new DoctorCommand(host, connection));
         return root;

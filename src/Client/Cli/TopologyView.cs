@@ -18,23 +18,35 @@ internal static class TopologyView
 
     private static Table Silos(ClusterTopology topology)
     {
-        Table table = Create("SILO", "URL", "DEVICES");
+        Table table = Create("SILO", "STATE", "URL", "DEVICES");
         foreach (SiloDescription silo in topology.Silos)
-            Add(table, silo.Name, silo.HttpUrl, string.Join(", ", silo.Devices));
+            Add(table, silo.Name, silo.IsDraining ? "draining" : "active", silo.HttpUrl, string.Join(", ", silo.Devices));
         return table;
     }
 
     private static Table Models(ClusterTopology topology)
     {
-        Table table = Create("MODEL", "ARCHITECTURE", "PARAMETERS", "WEIGHTS", "MAX LENGTH", "TOKENIZER", "REPLICAS");
+        Table table = Create("MODEL", "ARCHITECTURE", "PARAMETERS", "WEIGHTS", "MAX LENGTH", "TOKENIZER", "REPLICAS", "ASKED FOR");
         foreach (ModelDescription model in topology.Models)
         {
             ReplicaDescription[] replicas = [.. topology.Replicas.Where(replica => replica.Model == model.Name)];
             Add(table, model.Name, model.Architecture, Count(model.Parameters), model.Weights ?? "", Number(model.MaxModelLength), model.HasTokenizer ? "yes" : "no",
-                $"{replicas.Count(replica => replica.Load.Ready)}/{replicas.Length} ready");
+                $"{replicas.Count(replica => replica.Load.Ready)}/{replicas.Length} ready", Asked(topology, model.Name));
         }
         return table;
     }
+
+    // An older server does not say.
+    private static string Asked(ClusterTopology topology, string model) =>
+        topology.Declarations.IsDefaultOrEmpty || topology.Declarations.FirstOrDefault(declaration => declaration.Description.Name == model) is not { } declaration
+        ? ""
+        : string.Create(
+        CultureInfo.InvariantCulture,
+        $"{declaration.Replicas?.ToString(CultureInfo.InvariantCulture) ?? "auto"} x (tensor {declaration.Layout.TensorParallelSize}, pipeline {declaration.Layout.PipelineParallelSize})");
+
+    private static string State(ReplicaDescription replica) => replica.Load.Ready ? "ready"
+        : replica.Shards.FirstOrDefault(shard => shard.State == ShardState.Failed) is { } failed ? $"failed: {failed.Problem}"
+        : replica.Shards.All(shard => shard.State == ShardState.Ready) ? "stuck" : "loading";
 
     private static Table Replicas(ClusterTopology topology)
     {
@@ -42,7 +54,7 @@ internal static class TopologyView
         foreach (ReplicaDescription replica in topology.Replicas)
         {
             ReplicaLoad load = replica.Load;
-            Add(table, replica.Key, load.Ready ? "ready" : "loading", Number(replica.Epoch),
+            Add(table, replica.Key, State(replica), Number(replica.Epoch),
                 string.Join(", ", replica.Shards.OrderBy(shard => shard.Rank).Select(shard => $"{shard.Silo}/{shard.Device}")),
                 Number(load.Running), Number(load.Waiting), load.KvUsage.ToString("P0", CultureInfo.InvariantCulture), Number(load.Blocks), Number(load.GeneratedTokens));
         }

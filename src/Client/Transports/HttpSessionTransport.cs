@@ -96,6 +96,23 @@ internal sealed class HttpSessionTransport(InferenceClientOptions options) : ISe
             ?? throw new InvalidDataException("The server sent an empty topology.");
     }
 
+    public async Task<ModelDeclaration> ScaleAsync(string model, ModelScale scale, CancellationToken cancellationToken)
+    {
+        using HttpResponseMessage response = await _http.PutAsJsonAsync($"admin/models/{model}", ScaleRequest.From(scale), WireJson.Default.ScaleRequest, cancellationToken).ConfigureAwait(false);
+        await HttpErrors.ThrowIfFailedAsync(response, cancellationToken).ConfigureAwait(false);
+        return await response.Content.ReadFromJsonAsync(WireJson.Default.ModelDeclaration, cancellationToken).ConfigureAwait(false)
+            ?? throw new InvalidDataException("The server sent an empty declaration.");
+    }
+
+    public async Task<SiloDescription> DrainAsync(string silo, bool draining, CancellationToken cancellationToken)
+    {
+        using var request = new HttpRequestMessage(draining ? HttpMethod.Post : HttpMethod.Delete, $"admin/silos/{Uri.EscapeDataString(silo)}/drain");
+        using HttpResponseMessage response = await _http.SendAsync(request, cancellationToken).ConfigureAwait(false);
+        await HttpErrors.ThrowIfFailedAsync(response, cancellationToken).ConfigureAwait(false);
+        return await response.Content.ReadFromJsonAsync(WireJson.Default.SiloDescription, cancellationToken).ConfigureAwait(false)
+            ?? throw new InvalidDataException("The server sent an empty answer.");
+    }
+
     public bool IsTransient(Exception exception) => exception switch
     {
         HttpRequestException { StatusCode: null or HttpStatusCode.BadGateway or HttpStatusCode.GatewayTimeout } => true,

@@ -32,6 +32,12 @@ internal interface ISessionTransport : IAsyncDisposable
     /// <summary>Silos, devices, models, replicas, load.</summary>
     Task<ClusterTopology> GetTopologyAsync(CancellationToken cancellationToken);
 
+    /// <summary>Changes a model's scale; safe to repeat.</summary>
+    Task<ModelDeclaration> ScaleAsync(string model, ModelScale scale, CancellationToken cancellationToken);
+
+    /// <summary>Empties a silo, or lets it take part again; safe to repeat.</summary>
+    Task<SiloDescription> DrainAsync(string silo, bool draining, CancellationToken cancellationToken);
+
     /// <summary>Whether the same call may succeed a little later.</summary>
     bool IsTransient(Exception exception);
 }

@@ -78,6 +78,12 @@ internal sealed class OrleansSessionTransport : ISessionTransport
 
     public Task<ClusterTopology> GetTopologyAsync(CancellationToken cancellationToken) => _grains.GetGrain<ITopologyGrain>(0).Get(cancellationToken);
 
+    public Task<ModelDeclaration> ScaleAsync(string model, ModelScale scale, CancellationToken cancellationToken) =>
+        _grains.GetGrain<ITopologyGrain>(0).Scale(model, scale).WaitAsync(cancellationToken);
+
+    public Task<SiloDescription> DrainAsync(string silo, bool draining, CancellationToken cancellationToken) =>
+        _grains.GetGrain<ITopologyGrain>(0).Drain(silo, draining).WaitAsync(cancellationToken);
+
     /// <summary>What callers see when a silo or a gateway dies, and nothing else (measured for each kind of failure).</summary>
     public bool IsTransient(Exception exception) => exception
         is SiloUnavailableException or OrleansMessageRejectionException or TimeoutException or EnumerationAbortedException

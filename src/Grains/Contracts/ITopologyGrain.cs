@@ -9,6 +9,69 @@ public interface ITopologyGrain : IGrainWithIntegerKey
     /// <summary>The current topology.</summary>
     [Alias("Get")]
     Task<ClusterTopology> Get(CancellationToken cancellationToken);
+
+    /// <summary>Changes how many replicas a model has and over how many shards; returns when it is declared, not when it is done.</summary>
+    /// <exception cref="RequestRejectedException">The model is not declared, or a value is outside its limits.</exception>
+    [Alias("Scale")]
+    Task<ModelDeclaration> Scale(string model, [Immutable] ModelScale scale);
+
+    /// <summary>Moves all shards of a silo elsewhere and gives it no more, or (with false) lets it take part again. A restarted silo takes part.</summary>
+    /// <exception cref="RequestRejectedException">There is no such silo.</exception>
+    [Alias("Drain")]
+    Task<SiloDescription> Drain(string silo, bool draining);
+}
+
+/// <summary>What the cluster was told to serve: a model, and in which form. The topology brings the replicas into line with it.</summary>
+[GenerateSerializer, Immutable, Alias("Cluster.ModelDeclaration")]
+public sealed record ModelDeclaration
+{
+    /// <summary>The model.</summary>
+    [Id(0)] public required ModelDescription Description { get; init; }
+
+    /// <summary>Shards of each replica.</summary>
+    [Id(1)] public required ModelLayout Layout { get; init; }
+
+    /// <summary>Replicas; null = as many as there are devices for.</summary>
+    [Id(2)] public int? Replicas { get; init; }
+
+    /// <summary>Stored weight type: auto, float32, bfloat16, float16.</summary>
+    [Id(3)] public required string Dtype { get; init; }
+
+    /// <summary>Quantisation at load: none, int8, int4.</summary>
+    [Id(4)] public required string Quantization { get; init; }
+
+    /// <summary>Stored KV type: auto (float32), bfloat16, int8.</summary>
+    [Id(5)] public required string KvCacheDtype { get; init; }
+}
+
+/// <summary>How a replica is cut: layers over pipeline stages, each stage's heads and columns over tensor ranks. Rank = stage * tensor size + tensor rank.</summary>
+[GenerateSerializer, Immutable, Alias("Cluster.ModelLayout")]
+public sealed record ModelLayout(
+    [property: Id(0)] int TensorParallelSize,
+    [property: Id(1)] int PipelineParallelSize)
+{
+    /// <summary>One shard.</summary>
+    public static ModelLayout Single { get; } = new(1, 1);
+
+    /// <summary>Shards of a replica.</summary>
+    public int Shards => TensorParallelSize * PipelineParallelSize;
+}
+
+/// <summary>A change of a model's scale; what is null stays as it is.</summary>
+[GenerateSerializer, Immutable, Alias("Cluster.ModelScale")]
+public sealed record ModelScale
+{
+    /// <summary>Replicas, from 0 (the model stays listed and the first request wakes it).</summary>
+    [Id(0)] public int? Replicas { get; init; }
+
+    /// <summary>As many replicas as there are devices for.</summary>
+    [Id(1)] public bool FillDevices { get; init; }
+
+    /// <summary>Tensor ranks of a replica.</summary>
+    [Id(2)] public int? TensorParallelSize { get; init; }
+
+    /// <summary>Pipeline stages of a replica.</summary>
+    [Id(3)] public int? PipelineParallelSize { get; init; }
 }
 
 /// <summary>Snapshot of the cluster.</summary>
@@ -17,14 +80,25 @@ public sealed record ClusterTopology(
     [property: Id(0)] long Version,
     [property: Id(1)] ImmutableArray<SiloDescription> Silos,
     [property: Id(2)] ImmutableArray<ModelDescription> Models,
-    [property: Id(3)] ImmutableArray<ReplicaDescription> Replicas);
+    [property: Id(3)] ImmutableArray<ReplicaDescription> Replicas)
+{
+    /// <summary>What was asked for, model by model; the order of <see cref="Models"/>.</summary>
+    [Id(4)] public ImmutableArray<ModelDeclaration> Declarations { get; init; } = [];
+}
 
 /// <summary>A silo and its devices.</summary>
 [GenerateSerializer, Immutable, Alias("Cluster.SiloDescription")]
 public sealed record SiloDescription(
     [property: Id(0)] string Name,
     [property: Id(1)] ImmutableArray<string> Devices,
-    [property: Id(2)] string HttpUrl);
+    [property: Id(2)] string HttpUrl)
+{
+    /// <summary>Where its shards take connections of their peers, address:port; null when it takes none.</summary>
+    [Id(3)] public string? MeshEndpoint { get; init; }
+
+    /// <summary>Whether it is being emptied.</summary>
+    [Id(4)] public bool IsDraining { get; init; }
+}
 
 /// <summary>A declared model.</summary>
 [GenerateSerializer, Immutable, Alias("Cluster.ModelDescription")]
@@ -56,6 +130,12 @@ public sealed record ModelDescription
 
     /// <summary>Stored weights: the checkpoint's element types, or how they were quantised at load.</summary>
     [Id(8)] public string? Weights { get; init; }
+
+    /// <summary>Query heads: the most tensor ranks there can be.</summary>
+    [Id(9)] public int QueryHeads { get; init; }
+
+    /// <summary>Layers: the most pipeline stages there can be.</summary>
+    [Id(10)] public int Layers { get; init; }
 }
 
 /// <summary>A replica and its shards.</summary>
@@ -84,7 +164,28 @@ public sealed record ShardDescription(
     [property: Id(0)] string Key,
     [property: Id(1)] string Silo,
     [property: Id(2)] string Device,
-    [property: Id(3)] int Rank);
+    [property: Id(3)] int Rank)
+{
+    /// <summary>How far it is.</summary>
+    [Id(4)] public ShardState State { get; init; } = ShardState.Ready;
+
+    /// <summary>Why it could not be loaded, or null.</summary>
+    [Id(5)] public string? Problem { get; init; }
+}
+
+/// <summary>How far a shard is. Append-only.</summary>
+[GenerateSerializer, Alias("Cluster.ShardState")]
+public enum ShardState
+{
+    /// <summary>Planned, or being loaded.</summary>
+    Loading = 0,
+
+    /// <summary>Loaded.</summary>
+    Ready = 1,
+
+    /// <summary>It could not be loaded.</summary>
+    Failed = 2,
+}
 
 /// <summary>Load of a replica.</summary>
 [GenerateSerializer, Immutable, Alias("Cluster.ReplicaLoad")]

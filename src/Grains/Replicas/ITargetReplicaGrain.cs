@@ -26,6 +26,11 @@ internal interface ITargetReplicaGrain : IGrainWithStringKey
     [Orleans.Concurrency.AlwaysInterleave]
     Task Drop(string sessionId, int choice);
 
+    /// <summary>The topology does without this replica: its sequences go back to their sessions, which go on with another one.</summary>
+    [Alias("Retire")]
+    [Orleans.Concurrency.AlwaysInterleave]
+    Task Retire();
+
     /// <summary>Load now.</summary>
     [Alias("GetLoad")]
     [Orleans.Concurrency.AlwaysInterleave]

@@ -30,6 +30,13 @@ internal sealed partial class StepLoop
         _reporter.Forget();
     }
 
+    /// <summary>Gives all groups back: their sessions go on elsewhere.</summary>
+    public void Retire()
+    {
+        FailAll(new EnumerationAbortedException($"Replica {_replicaKey} is not part of the topology any more."));
+        _reporter.Forget();
+    }
+
     private async Task EnsureOpenAsync()
     {
         Task opening = _opening ??= OpenAsync();

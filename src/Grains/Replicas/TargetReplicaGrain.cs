@@ -50,6 +50,14 @@ internal sealed class TargetReplicaGrain : Grain, ITargetReplicaGrain
     }
 
     /// <inheritdoc/>
+    public Task Retire()
+    {
+        _loop.Retire();
+        DeactivateOnIdle();
+        return Task.CompletedTask;
+    }
+
+    /// <inheritdoc/>
     public Task<ReplicaLoad> GetLoad() => Task.FromResult(_loop.Load());
 
     /// <inheritdoc/>

@@ -47,6 +47,13 @@ internal sealed class ReplicaSelector(IGrainFactory grains, TimeProvider time)
         return replicas.Length > 0 && replicas.All(replica => replica.Load.Waiting >= maxQueued);
     }
 
+    /// <summary>There is no replica: asks for one, in case the model is scaled to zero, and forgets what is known.</summary>
+    public async ValueTask WakeAsync(string model)
+    {
+        Invalidate();
+        await grains.GetGrain<ITopologyControlGrain>(0).Wake(model);
+    }
+
     /// <summary>Forgets what is known: a replica did not answer as expected.</summary>
     public void Invalidate() => _snapshot = null;
 

@@ -142,7 +142,7 @@ internal sealed partial class SessionGeneration(
             _full.Clear();
         }
 
-        replicas.Invalidate();
+        await replicas.WakeAsync(_accepted.Request.Model);
         await BackOffAsync(cancellationToken);
     }
 

@@ -28,6 +28,9 @@ internal sealed class ShardHost
     /// <summary>Removes an engine; the caller disposes it.</summary>
     public IShardEngine? Remove(string shardKey) => _shards.TryRemove(shardKey, out ShardRunner? shard) ? shard.Engine : null;
 
+    /// <summary>The newest epoch of a shard that was ever noted here; -1 = none.</summary>
+    public long EpochOf(string shardKey) => _epochs.GetValueOrDefault(shardKey, -1);
+
     /// <summary>Notes an epoch of a shard and returns the newest one that was ever noted. Outlives the shard's grain.</summary>
     public long Fence(string shardKey, long epoch) =>
         _epochs.AddOrUpdate(shardKey, static (_, noted) => noted, static (_, known, noted) => Math.Max(known, noted), epoch);

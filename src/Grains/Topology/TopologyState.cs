@@ -12,14 +12,27 @@ internal sealed class TopologyState
     /// <summary>Last epoch given to each replica. Never shrinks: an epoch is used once.</summary>
     [Id(1)] public Dictionary<string, long> Epochs { get; set; } = [];
 
-    /// <summary>What each silo reported, by silo name.</summary>
-    [Id(2)] public Dictionary<string, RegisteredSilo> Silos { get; set; } = [];
+    // Id 2 was used by an earlier form.
+
+    /// <summary>Silos, by name.</summary>
+    [Id(3)] public Dictionary<string, KnownSilo> Silos { get; set; } = [];
+
+    /// <summary>Declared models, by name.</summary>
+    [Id(4)] public Dictionary<string, ModelDeclaration> Declarations { get; set; } = [];
+
+    /// <summary>Planned replicas.</summary>
+    [Id(5)] public List<PlacedReplica> Replicas { get; set; } = [];
+
+    /// <summary>First replica number of each model that was never used.</summary>
+    [Id(6)] public Dictionary<string, int> NextNumbers { get; set; } = [];
 }
 
-/// <summary>A registration and the incarnation of the silo that made it.</summary>
-/// <param name="Registration">As reported.</param>
+/// <summary>A silo, and the incarnation of its process.</summary>
+/// <param name="Description">As reported.</param>
 /// <param name="Address">Address with generation of the silo process, or null when membership does not know the name.</param>
-[GenerateSerializer, Immutable, Alias("Cluster.RegisteredSilo")]
-internal sealed record RegisteredSilo(
-    [property: Id(0)] SiloRegistration Registration,
-    [property: Id(1)] string? Address);
+/// <param name="IsDraining">Whether it is to be emptied.</param>
+[GenerateSerializer, Immutable, Alias("Cluster.KnownSilo")]
+internal sealed record KnownSilo(
+    [property: Id(0)] SiloDescription Description,
+    [property: Id(1)] string? Address,
+    [property: Id(2)] bool IsDraining);

@@ -37,7 +37,7 @@ internal static class ClusterOptionsValidator
     {
         if (!IPAddress.TryParse(options.Host, out _) && options.Host != "localhost")
             errors.Add($"--host: must be an IP address or localhost, got '{options.Host}'");
-        (string Flag, int? Port)[] ports = [("--port", options.Port), ("--silo-port", options.SiloPort), ("--gateway-port", options.GatewayPort)];
+        (string Flag, int? Port)[] ports = [("--port", options.Port), ("--silo-port", options.SiloPort), ("--gateway-port", options.GatewayPort), ("--mesh-port", options.MeshPort)];
         foreach (var group in ports.Where(port => port.Port is > 0).GroupBy(port => port.Port).Where(group => group.Count() > 1))
             errors.Add($"{string.Join(" and ", group.Select(port => port.Flag))}: must differ, got {group.Key}");
     }

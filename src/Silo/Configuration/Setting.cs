@@ -126,6 +126,28 @@ internal sealed class SettingGroup(string group)
         Func<ClusterOptions, long?> get, Action<ClusterOptions, long> set) =>
         Number(name, "N", help, shownDefault, minimum, maximum, get, set, ParseInteger);
 
+    /// <summary>A whole number between limits, or the word auto, which stands for null.</summary>
+    public Setting IntegerOrAuto(string name, string help, long minimum, long maximum, Func<ClusterOptions, long?> get, Action<ClusterOptions, long?> set)
+    {
+        Setting number = Integer(name, help, "auto", minimum, maximum, get, (options, value) => set(options, value));
+        return new Setting
+        {
+            Name = name,
+            Group = group,
+            Placeholder = "N|auto",
+            Help = help,
+            Default = "auto",
+            Read = (options, values) =>
+            {
+                if (values[^1] != "auto")
+                    return number.Read(options, values) is { } problem ? $"{problem}; or auto" : null;
+                set(options, null);
+                return null;
+            },
+            Check = number.Check,
+        };
+    }
+
     /// <summary>A number of bytes, also as 512M or 4GiB.</summary>
     public Setting Bytes(
         string name, string help, string shownDefault, long minimum, long maximum,

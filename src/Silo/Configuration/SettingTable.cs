@@ -20,6 +20,9 @@ internal static class SettingTable
         Model.Choice("dtype", ["auto", "float32", "bfloat16", "float16"], "Stored weight type; auto keeps the checkpoint's.", o => o.Dtype, (o, v) => o.Dtype = v),
         Model.Choice("quantization", ["none", "int8", "int4"], "Quantise linear weights at load; int4 keeps the LM head in int8.", o => o.Quantization, (o, v) => o.Quantization = v),
         Model.Integer("max-model-len", "Longest sequence in tokens.", "the model's, at most what the KV cache holds", 1, MaxTokens, o => o.MaxModelLen, (o, v) => o.MaxModelLen = (int)v),
+        Model.Integer("tensor-parallel-size", "Devices over which each layer of a replica is cut, in the whole cluster.", "1", 1, 1024, o => o.TensorParallelSize, (o, v) => o.TensorParallelSize = (int)v),
+        Model.Integer("pipeline-parallel-size", "Stages over which the layers of a replica are cut, in the whole cluster.", "1", 1, 1024, o => o.PipelineParallelSize, (o, v) => o.PipelineParallelSize = (int)v),
+        Model.IntegerOrAuto("data-parallel-size", "Replicas in the whole cluster; auto fills all devices, 0 loads the model when it is asked for.", 0, 4096, o => o.DataParallelSize, (o, v) => o.DataParallelSize = (int?)v),
         Model.Choice("generation-config", ["auto", "vllm"], "Sampling defaults: the model's generation_config.json, or neutral.", o => o.GenerationConfig, (o, v) => o.GenerationConfig = v),
         Model.Integer("seed", "Base for the seeds of requests without one.", "drawn", long.MinValue, long.MaxValue, o => o.Seed, (o, v) => o.Seed = v),
     ];
@@ -45,6 +48,7 @@ internal static class SettingTable
         Engine.Switch("enable-prefix-caching", "Share committed KV blocks between equal prompt beginnings.", o => o.EnablePrefixCaching, (o, v) => o.EnablePrefixCaching = v),
         Engine.Integer("max-queued-requests", "Sequences that may wait per replica; more get 503.", "1024", 1, 1 << 20, o => o.MaxQueuedRequests, (o, v) => o.MaxQueuedRequests = (int)v),
         Engine.Integer("model-wait", "Seconds a request waits for a replica to become ready.", "60", 0, 86400, o => o.ModelWait, (o, v) => o.ModelWait = (int)v),
+        Engine.Integer("idle-timeout", "Seconds without work after which a model scaled to 0 replicas is unloaded again.", "300", 1, 31 * 86400, o => o.IdleTimeout, (o, v) => o.IdleTimeout = (int)v),
         Engine.Integer("session-retention", "Seconds a session is kept after its end or its last reader.", "600", 1, 31 * 86400, o => o.SessionRetention, (o, v) => o.SessionRetention = (int)v),
     ];
 
@@ -56,5 +60,6 @@ internal static class SettingTable
         Silo.Text("silo-name", "NAME", "Which silo.", "host name and HTTP port", (o, v) => o.SiloName = v),
         Silo.Integer("silo-port", "Orleans port between silos.", "a free one, remembered", 1, 65535, o => o.SiloPort, (o, v) => o.SiloPort = (int)v),
         Silo.Integer("gateway-port", "Orleans port for clients.", "a free one, remembered", 1, 65535, o => o.GatewayPort, (o, v) => o.GatewayPort = (int)v),
+        Silo.Integer("mesh-port", "Port for the direct connections between shards.", "a free one", 1, 65535, o => o.MeshPort, (o, v) => o.MeshPort = (int)v),
     ];
 }

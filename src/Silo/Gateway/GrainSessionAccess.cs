@@ -45,6 +45,14 @@ internal sealed class GrainSessionAccess(
         grains.GetGrain<ITopologyGrain>(0).Get(cancellationToken);
 
     /// <inheritdoc/>
+    public Task<ModelDeclaration> Scale(string model, ModelScale scale, CancellationToken cancellationToken) =>
+        grains.GetGrain<ITopologyGrain>(0).Scale(model, scale).WaitAsync(cancellationToken);
+
+    /// <inheritdoc/>
+    public Task<SiloDescription> Drain(string silo, bool draining, CancellationToken cancellationToken) =>
+        grains.GetGrain<ITopologyGrain>(0).Drain(silo, draining).WaitAsync(cancellationToken);
+
+    /// <inheritdoc/>
     public async Task<GatewayList> GetGateways(CancellationToken cancellationToken)
     {
         MembershipEntry[] silos = await grains.GetGrain<IManagementGrain>(0).GetDetailedHosts(onlyActive: true);

@@ -20,6 +20,12 @@ internal interface ISessionAccess
     /// <inheritdoc cref="ITopologyGrain.Get"/>
     Task<ClusterTopology> GetTopology(CancellationToken cancellationToken);
 
+    /// <inheritdoc cref="ITopologyGrain.Scale"/>
+    Task<ModelDeclaration> Scale(string model, ModelScale scale, CancellationToken cancellationToken);
+
+    /// <inheritdoc cref="ITopologyGrain.Drain"/>
+    Task<SiloDescription> Drain(string silo, bool draining, CancellationToken cancellationToken);
+
     /// <summary>How an Orleans client reaches the cluster.</summary>
     Task<GatewayList> GetGateways(CancellationToken cancellationToken);
 }

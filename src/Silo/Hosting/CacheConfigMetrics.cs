@@ -6,7 +6,7 @@ using Cluster.Silo.Gateway.Metrics;
 namespace Cluster.Silo.Hosting;
 
 /// <summary>vLLM's information gauges: cache_config_info of every shard, and the LoRA gauge that schedulers look for.</summary>
-internal sealed class CacheConfigMetrics(ModelHost models, ClusterOptions options) : IConstantMetrics
+internal sealed class CacheConfigMetrics(ShardStock stock, ClusterOptions options) : IConstantMetrics
 {
     private static readonly string[] SleepStates = ["awake", "weights_offloaded", "discard_all"];
 
@@ -15,19 +15,19 @@ internal sealed class CacheConfigMetrics(ModelHost models, ClusterOptions option
     {
         const string Name = "vllm:cache_config_info";
         MetricsPage.WriteHead(text, Name, "Configuration of the KV cache.", "gauge");
-        foreach (LoadedModel model in models.Models)
+        foreach ((string key, LoadedShard shard) in stock.Loaded)
         {
             MetricsPage.WriteLine(
                 text,
                 Name,
                 [
-                    new("model_name", model.Description.Name),
-                    new("engine", ShardKey.Parse(model.Shard.Key).Replica),
-                    new("block_size", model.Engine.BlockSize),
-                    new("num_gpu_blocks", model.Engine.BlockCount),
+                    new("model_name", shard.Description.Name),
+                    new("engine", ShardKey.Parse(key).Replica),
+                    new("block_size", shard.Engine.BlockSize),
+                    new("num_gpu_blocks", shard.Engine.BlockCount),
                     new("cache_dtype", options.KvCacheDtype),
                     new("enable_prefix_caching", options.EnablePrefixCaching),
-                    new("kv_cache_memory_bytes", model.Budget.Bytes),
+                    new("kv_cache_memory_bytes", shard.Budget.Bytes),
                 ],
                 null,
                 1);
@@ -45,14 +45,14 @@ internal sealed class CacheConfigMetrics(ModelHost models, ClusterOptions option
     {
         const string Name = "vllm:engine_sleep_state";
         MetricsPage.WriteHead(text, Name, "Engines never sleep: awake is 1.", "gauge");
-        foreach (LoadedModel model in models.Models)
+        foreach ((string key, LoadedShard shard) in stock.Loaded)
         {
             foreach (string state in SleepStates)
             {
                 MetricsPage.WriteLine(
                     text,
                     Name,
-                    [new("model_name", model.Description.Name), new("engine", ShardKey.Parse(model.Shard.Key).Replica), new("sleep_state", state)],
+                    [new("model_name", shard.Description.Name), new("engine", ShardKey.Parse(key).Replica), new("sleep_state", state)],
                     null,
                     state == "awake" ? 1 : 0);
             }

@@ -7,15 +7,19 @@ namespace Cluster.Silo.Hosting;
 /// On SIGTERM or Ctrl+C, before anything stops: refuses new generations and lets the running ones end, up to
 /// --shutdown-timeout. What is then still running is cut with an error event; its session is kept and can be resumed.
 /// </summary>
-internal sealed class DrainService(DrainGate gate, ClusterOptions options, TimeProvider time) : IHostedLifecycleService
+internal sealed class DrainService(DrainGate gate, ShardKeeper keeper, ClusterOptions options, TimeProvider time) : IHostedLifecycleService
 {
     // Enough for an error event and its pause; the sessions write their progress when the silo stops.
+    private static readonly TimeSpan LongestAnnouncement = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan AfterCut = TimeSpan.FromSeconds(2);
 
     /// <inheritdoc/>
     public async Task StoppingAsync(CancellationToken cancellationToken)
     {
         Task idle = gate.Close();
+        // In a cluster the shards move on while the connections of this silo end.
+        if (options.Redis is not null)
+            await keeper.DrainAsync(cancellationToken).WaitAsync(LongestAnnouncement, time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         if (await Ends(idle, TimeSpan.FromSeconds(options.ShutdownTimeout)))
             return;
         gate.Cut();

@@ -1,3 +1,4 @@
+using Cluster.Contracts;
 using Cluster.Grains;
 using Cluster.Kernels.Execution;
 using Cluster.Kernels.Models;
@@ -19,9 +20,9 @@ internal sealed record KvBudget(long Bytes, long Tokens, int MaxModelLength)
     /// --max-num-seqs sequences of the longest length need.
     /// </summary>
     /// <exception cref="StartFailedException">--max-model-len is more than the model or the cache allows.</exception>
-    public static KvBudget For(ClusterOptions options, ModelConfig config, DType kvType, long freeBytes)
+    public static KvBudget For(ClusterOptions options, ModelConfig config, DType kvType, ModelLayout layout, long freeBytes)
     {
-        long blockBytes = new KvCacheShape(config.Layers.Count, 1, options.BlockSize, config.KvHeads, config.HeadDim, kvType).BlockBytes;
+        long blockBytes = LargestShardsBlock(options, config, kvType, layout);
         if (options.MaxModelLen > config.ContextLength)
             throw new StartFailedException($"--max-model-len: must be at most {config.ContextLength}, the model's context, got {options.MaxModelLen}");
         int wanted = options.MaxModelLen ?? config.ContextLength;
@@ -38,5 +39,13 @@ internal sealed record KvBudget(long Bytes, long Tokens, int MaxModelLength)
                 $"--max-model-len: {options.MaxModelLen} tokens need {ByteSize.Format(blocksPerSequence * blockBytes)} of KV cache, there are {ByteSize.Format(bytes)} ({tokens} tokens); lower it or raise --kv-cache-memory-bytes");
         }
         return new KvBudget(blocks * blockBytes, tokens, (int)Math.Min(wanted, tokens));
+    }
+
+    // Of all shards of a replica the one with most layers and heads has room for fewest tokens.
+    private static long LargestShardsBlock(ClusterOptions options, ModelConfig config, DType kvType, ModelLayout layout)
+    {
+        int layers = (config.Layers.Count + layout.PipelineParallelSize - 1) / layout.PipelineParallelSize;
+        int heads = (config.KvHeads + layout.TensorParallelSize - 1) / layout.TensorParallelSize;
+        return new KvCacheShape(layers, 1, options.BlockSize, heads, config.HeadDim, kvType).BlockBytes;
     }
 }

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Cluster.Contracts;
 using Cluster.Grains;
 using Cluster.Kernels.Execution;
 using Cluster.Kernels.Models;
@@ -7,75 +8,25 @@ using Cluster.Silo.Configuration;
 namespace Cluster.Silo.Hosting;
 
 /// <summary>
-/// A model as far as its files tell without loading weights: read before anything starts, so that a checkpoint that cannot
-/// be served ends the start at once.
+/// A model that the flags declare, as far as its files tell without loading weights: read before anything starts, so that a
+/// checkpoint that cannot be served ends the start at once.
 /// </summary>
-/// <param name="Name">Served name.</param>
-/// <param name="Folder">Checkpoint folder or GGUF file.</param>
-/// <param name="Device">Device that will hold it.</param>
-/// <param name="KvType">Stored type of keys and values.</param>
-/// <param name="Budget">Size of its KV cache.</param>
+/// <param name="Declaration">What the topology is told.</param>
 /// <param name="Served">Tokenizer, template, limits.</param>
-internal sealed record PreparedModel(string Name, string Folder, DeviceSetting Device, DType KvType, KvBudget Budget, ServedModel Served)
+internal sealed record PreparedModel(ModelDeclaration Declaration, ServedModel Served)
 {
-    /// <summary>
-    /// Reads every declared model. Every model gets a device and every device a model, both going round: with more devices
-    /// than models, a model appears once per device, which makes it several replicas.
-    /// </summary>
+    /// <summary>Reads every declared model.</summary>
     /// <exception cref="StartFailedException">Names the model, its folder and what is wrong.</exception>
-    public static ImmutableArray<PreparedModel> ReadAll(ClusterOptions options, TimeProvider time)
+    public static ImmutableArray<PreparedModel> ReadAll(ClusterOptions options, KvMemory memory, TimeProvider time)
     {
-        List<(string Name, string Folder)> declared = Declared(options);
-        IReadOnlyList<DeviceSetting> devices = DevicesOf(options);
-        long freeBytes = FreeMemory.Bytes();
-        int shards = Math.Max(declared.Count, devices.Count);
-        PreparedModel[] models = [.. declared.Select((model, i) => Read(model.Name, model.Folder, devices[i % devices.Count], freeBytes / shards, options, time))];
-        return [.. Enumerable.Range(0, shards).Select(i => models[i % models.Length] with { Device = devices[i % devices.Count] })];
+        DeviceSettings.Of(options);
+        return [.. Declared(options).Select(model => Read(model.Name, model.Folder, memory, options, time))];
     }
 
-    /// <summary>The devices with their threads: those without a number share the processors.</summary>
-    public static IReadOnlyList<DeviceSetting> DevicesOf(ClusterOptions options)
+    /// <summary>Names and paths of the models that the flags declare; the bundled model when nothing else would be served.</summary>
+    public static List<(string Name, string Folder)> Declared(ClusterOptions options)
     {
-        if (!DeviceList.TryParse(options.Devices, out IReadOnlyList<DeviceSetting>? list, out string reason))
-            throw new StartFailedException($"--devices: {reason}");
-        int share = Math.Max(1, Environment.ProcessorCount / list.Count);
-        DeviceSetting[] devices = [.. list.Select(device => device.Threads == 0 && list.Count > 1 ? device with { Threads = share } : device)];
-        foreach (DeviceSetting device in devices)
-            DeviceThreads.FactoryFor(device.Device);
-        return devices;
-    }
-
-    /// <summary>What a failure of this model looks like to the user.</summary>
-    public StartFailedException Failed(Exception exception) => Failed(Name, Folder, exception);
-
-    private static PreparedModel Read(string name, string folder, DeviceSetting device, long freeBytes, ClusterOptions options, TimeProvider time)
-    {
-        try
-        {
-            if (!Directory.Exists(folder) && !File.Exists(folder))
-                throw new StartFailedException("there is no such folder or GGUF file");
-            if (options.Quantization != ClusterOptions.NoQuantization && Checkpoint.ReadIndex(folder) is { IsQuantized: true } index)
-                throw new StartFailedException($"--quantization: must be none, its weights are quantised already ({index.Types}), got {options.Quantization}");
-            DType kvType = options.KvCacheDtype switch { "bfloat16" => DType.BFloat16, "int8" => DType.Int8, _ => DType.Float32 };
-            KvBudget budget = KvBudget.For(options, ModelConfig.Load(folder), kvType, freeBytes);
-            ServedModel served = ServedModelReader.Read(folder, name, options, time);
-            served = served with { Description = served.Description with { MaxModelLength = budget.MaxModelLength } };
-            return new PreparedModel(name, folder, device, kvType, budget, served);
-        }
-        catch (Exception exception)
-        {
-            throw Failed(name, folder, exception);
-        }
-    }
-
-    private static StartFailedException Failed(string name, string folder, Exception exception) =>
-        exception is StartFailedException known && known.Message.StartsWith("--", StringComparison.Ordinal)
-            ? known
-            : new StartFailedException($"model '{name}' ({folder}): {exception.Message}", exception);
-
-    private static List<(string Name, string Folder)> Declared(ClusterOptions options)
-    {
-        IReadOnlyList<string> folders = options.Model.Count > 0 ? options.Model : [BundledModels.Find(AppContext.BaseDirectory)];
+        IReadOnlyList<string> folders = options.Model.Count > 0 || options.Redis is not null ? options.Model : [BundledModels.Find(AppContext.BaseDirectory)];
         var models = new List<(string Name, string Folder)>();
         for (int i = 0; i < folders.Count; i++)
         {
@@ -88,4 +39,48 @@ internal sealed record PreparedModel(string Name, string Folder, DeviceSetting D
         }
         return models;
     }
+
+    /// <summary>Stored type of keys and values.</summary>
+    public static DType KvTypeOf(ClusterOptions options) => options.KvCacheDtype switch { "bfloat16" => DType.BFloat16, "int8" => DType.Int8, _ => DType.Float32 };
+
+    /// <summary>What a failure of a model looks like to the user.</summary>
+    public static StartFailedException Failed(string name, string folder, Exception exception) =>
+        exception is StartFailedException known && known.Message.StartsWith("--", StringComparison.Ordinal)
+            ? known
+            : new StartFailedException($"model '{name}' ({folder}): {exception.Message}", exception);
+
+    private static PreparedModel Read(string name, string folder, KvMemory memory, ClusterOptions options, TimeProvider time)
+    {
+        try
+        {
+            if (!Directory.Exists(folder) && !File.Exists(folder))
+                throw new StartFailedException("there is no such folder or GGUF file");
+            if (options.Quantization != ClusterOptions.NoQuantization && Checkpoint.ReadIndex(folder) is { IsQuantized: true } index)
+                throw new StartFailedException($"--quantization: must be none, its weights are quantised already ({index.Types}), got {options.Quantization}");
+            ModelConfig config = ModelConfig.Load(folder);
+            var layout = new ModelLayout(options.TensorParallelSize, options.PipelineParallelSize);
+            if (layout.TensorParallelSize > config.QueryHeads)
+                throw new StartFailedException($"--tensor-parallel-size: must be at most {config.QueryHeads}, the query heads of '{name}', got {layout.TensorParallelSize}");
+            if (layout.PipelineParallelSize > config.Layers.Count)
+                throw new StartFailedException($"--pipeline-parallel-size: must be at most {config.Layers.Count}, the layers of '{name}', got {layout.PipelineParallelSize}");
+            KvBudget budget = KvBudget.For(options, config, KvTypeOf(options), layout, memory.BytesPerShard);
+            ServedModel served = ServedModelReader.Read(folder, name, options, time);
+            served = served with { Description = served.Description with { MaxModelLength = budget.MaxModelLength } };
+            return new PreparedModel(Declare(served.Description, layout, options), served);
+        }
+        catch (Exception exception)
+        {
+            throw Failed(name, folder, exception);
+        }
+    }
+
+    private static ModelDeclaration Declare(ModelDescription description, ModelLayout layout, ClusterOptions options) => new()
+    {
+        Description = description,
+        Layout = layout,
+        Replicas = options.DataParallelSize,
+        Dtype = options.Dtype,
+        Quantization = options.Quantization,
+        KvCacheDtype = options.KvCacheDtype,
+    };
 }

@@ -18,12 +18,13 @@ internal static class SiloApplication
 
     /// <summary>Builds the application; nothing has started yet, and its routes are not mapped.</summary>
     /// <param name="options">All settings.</param>
+    /// <param name="memory">Memory for KV caches.</param>
     /// <param name="models">What the files of the models tell; must have ended before any service is asked for.</param>
     /// <param name="identity">Name, folder, addresses.</param>
     /// <param name="store">The embedded store; null with Redis.</param>
     /// <param name="configuration">Logging levels.</param>
     public static WebApplication Build(
-        ClusterOptions options, Task<ImmutableArray<PreparedModel>> models, SiloIdentity identity, SqliteStore? store, IConfiguration configuration)
+        ClusterOptions options, KvMemory memory, Task<ImmutableArray<PreparedModel>> models, SiloIdentity identity, SqliteStore? store, IConfiguration configuration)
     {
         // The empty builder: no file watchers, no providers that are not used, a quick start.
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
@@ -40,7 +41,7 @@ internal static class SiloApplication
             host.ShutdownTimeout = TimeSpan.FromSeconds(options.ShutdownTimeout) + StopLimit;
         });
         builder.Services.Configure<ConsoleLifetimeOptions>(console => console.SuppressStatusMessages = true);
-        AddServices(builder.Services, options, models, identity);
+        AddServices(builder.Services, options, memory, models, identity);
         builder.UseOrleans(silo => SiloConfiguration.Configure(silo, options, identity, store));
         // Last, so that it wins over options made from nothing.
         builder.Services.AddSingleton(Options.Create(options));
@@ -71,7 +72,7 @@ internal static class SiloApplication
         new(options.MaxRequestBodyBytes, TimeSpan.FromSeconds(options.ModelWait), TimeSpan.FromSeconds(options.SsePingInterval));
 
     private static void AddServices(
-        IServiceCollection services, ClusterOptions options, Task<ImmutableArray<PreparedModel>> models, SiloIdentity identity)
+        IServiceCollection services, ClusterOptions options, KvMemory memory, Task<ImmutableArray<PreparedModel>> models, SiloIdentity identity)
     {
         services.AddSingleton(TimeProvider.System);
         services.AddSingleton(options);
@@ -83,7 +84,11 @@ internal static class SiloApplication
         services.AddSingleton<SiloAddresses>();
         services.AddSingleton<DeviceThreads>();
         services.AddSingleton<IReadOnlyList<PreparedModel>>(_ => models.Result);
-        services.AddSingleton<ModelLoader>();
+        services.AddSingleton(memory);
+        services.AddSingleton<ShardLoader>();
+        services.AddSingleton<ShardStock>();
+        services.AddSingleton<ShardKeeper>();
+        services.AddSingleton<KnownModels>();
         services.AddSingleton<ModelHost>();
         services.AddHostedService(provider => provider.GetRequiredService<ModelHost>());
         services.AddHostedService<DrainService>();

@@ -28,13 +28,14 @@ internal static class SiloProcess
     private static async Task RunSilo(ClusterOptions options, IConfiguration configuration)
     {
         // Reading checkpoints and building the application have nothing to do with each other.
-        Task<ImmutableArray<PreparedModel>> models = Task.Run(() => PreparedModel.ReadAll(options, TimeProvider.System));
+        KvMemory memory = KvMemory.Measure(options);
+        Task<ImmutableArray<PreparedModel>> models = Task.Run(() => PreparedModel.ReadAll(options, memory, TimeProvider.System));
         await StartChecks.Run(options);
         // The folder belongs to one silo; with Redis nothing in it needs a lock.
         using DataFolder? folder = options.Redis is null ? await Take(options) : null;
         SiloIdentity identity = SiloIdentity.For(options);
         using SqliteStore? store = folder is null ? null : Open(folder);
-        await using WebApplication application = SiloApplication.Build(options, models, identity, store, configuration);
+        await using WebApplication application = SiloApplication.Build(options, memory, models, identity, store, configuration);
         await models;
         application.MapGateway();
         // Asked for now: the services are gone when the application has run.

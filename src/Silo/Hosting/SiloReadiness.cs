@@ -4,7 +4,7 @@ using Cluster.Silo.Gateway.Endpoints;
 namespace Cluster.Silo.Hosting;
 
 /// <summary>Ready: the silo is active, its shards are loaded and, where there is work, steps end.</summary>
-internal sealed class SiloReadiness(ServingGate serving, DrainGate drain, ISiloStatusOracle status, ModelHost models) : IReadiness
+internal sealed class SiloReadiness(ServingGate serving, DrainGate drain, ISiloStatusOracle status, ShardStock stock) : IReadiness
 {
     // The longest step of a large prompt on a slow CPU takes seconds; a stuck device takes for ever.
     private static readonly TimeSpan LongestStep = TimeSpan.FromSeconds(60);
@@ -18,9 +18,11 @@ internal sealed class SiloReadiness(ServingGate serving, DrainGate drain, ISiloS
             return $"the silo is {status.CurrentStatus}";
         if (!serving.IsOpen)
             return "models are loading";
-        LoadedModel? stuck = models.Models.FirstOrDefault(model => model.Engine.Stalled > LongestStep);
-        return stuck is null
-            ? null
-            : $"shard {stuck.Shard.Key} has not finished a step for {stuck.Engine.Stalled.TotalSeconds:0} s (limit {LongestStep.TotalSeconds:0} s)";
+        foreach ((string key, LoadedShard shard) in stock.Loaded)
+        {
+            if (shard.Engine.Stalled is var stalled && stalled > LongestStep)
+                return $"shard {key} has not finished a step for {stalled.TotalSeconds:0} s (limit {LongestStep.TotalSeconds:0} s)";
+        }
+        return null;
     }
 }

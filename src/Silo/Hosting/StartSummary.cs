@@ -1,5 +1,5 @@
-using System.Collections.Immutable;
 using System.Globalization;
+using Cluster.Grains;
 using Cluster.Silo.Configuration;
 
 namespace Cluster.Silo.Hosting;
@@ -8,34 +8,38 @@ namespace Cluster.Silo.Hosting;
 internal static class StartSummary
 {
     /// <summary>Prints models, devices, KV tokens, the URL and a line to try.</summary>
-    public static void Print(TextWriter output, SiloIdentity identity, string url, ImmutableArray<LoadedModel> models)
+    public static void Print(TextWriter output, SiloIdentity identity, string url, IReadOnlyList<LoadedShard> shards, ModelCatalog catalog)
     {
         output.WriteLine($"Cluster {ProductVersion.Text}, silo {identity.Name}, data in {identity.DataFolder}");
-        foreach (IGrouping<string, LoadedModel> replicas in models.GroupBy(model => model.Description.Name))
+        foreach (IGrouping<string, LoadedShard> replicas in shards.GroupBy(shard => shard.Description.Name))
         {
-            LoadedModel model = replicas.First();
+            LoadedShard model = replicas.First();
             output.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
                 $"  {model.Description.Name}: {model.Description.Architecture}, {Millions(model.Description.Parameters)} in {model.Description.Weights}, context {model.Description.MaxModelLength}"
                 + $"{(model.Description.HasTokenizer ? "" : ", token ids only")}"));
-            foreach (LoadedModel replica in replicas)
+            foreach (LoadedShard shard in replicas)
             {
                 output.WriteLine(string.Create(
                     CultureInfo.InvariantCulture,
-                    $"    on {replica.Shard.Device}, KV cache {replica.Budget.Tokens} tokens ({ByteSize.Format(replica.Budget.Bytes)})"));
+                    $"    {Part(shard.Part)}on {shard.Part.Device}, KV cache {shard.Budget.Tokens} tokens ({ByteSize.Format(shard.Budget.Bytes)})"));
             }
         }
+        if (shards.Count == 0)
+            output.WriteLine("  no shard is placed here yet: the devices are free for the models of the cluster");
         output.WriteLine($"Listening on {url}");
-        if (models.FirstOrDefault() is { } first)
-            output.WriteLine($"Try: {Curl(url, first)}");
+        if (shards.FirstOrDefault() is { } first && catalog.TryGet(first.Description.Name, out ServedModel? served))
+            output.WriteLine($"Try: {Curl(url, served)}");
         output.Flush();
     }
 
-    private static string Curl(string url, LoadedModel model)
+    private static string Part(ShardPart part) => part.Layout.Shards == 1 ? "" : $"rank {part.Rank} of {part.Layout.Shards} ";
+
+    private static string Curl(string url, ServedModel model)
     {
         (string path, string question) = model switch
         {
-            { HasChatTemplate: true } => ("chat/completions", "\"messages\":[{\"role\":\"user\",\"content\":\"What is 12 times 7?\"}]"),
+            { ChatTemplate: not null } => ("chat/completions", "\"messages\":[{\"role\":\"user\",\"content\":\"What is 12 times 7?\"}]"),
             { Description.HasTokenizer: true } => ("completions", "\"prompt\":\"Once upon a time\""),
             _ => ("completions", "\"prompt\":[1,2,3]"),
         };

@@ -64,6 +64,8 @@ internal sealed class FakeReplica : ITargetReplicaGrain
         return Task.CompletedTask;
     }
 
+    public Task Retire() => Task.CompletedTask;
+
     public Task<ReplicaLoad> GetLoad() => Task.FromResult(new ReplicaLoad { Ready = true });
 
     private static SequenceProgress Advance(SequenceGroup group, SequenceStart sequence, Dictionary<int, int> next)

@@ -1,7 +1,7 @@
-using System.Collections.Immutable;
 using Cluster.Contracts;
 using Cluster.Grains.Sessions;
 using Cluster.Grains.Topology;
+using Cluster.TestKit;
 
 namespace Cluster.Grains.Tests.Sessions;
 
@@ -11,10 +11,7 @@ public sealed class ReplicaSelectorTests(SessionCluster cluster) : IClassFixture
     public async Task LeastLoadedReadyReplica_IsTaken()
     {
         ITopologyControlGrain topology = cluster.Grains.GetGrain<ITopologyControlGrain>(0);
-        ImmutableArray<ShardDescription> shards =
-            [.. Enumerable.Range(0, 3).Select(index => new ShardDescription($"other/cpu:{index}/m/{index}/0", "other", $"cpu:{index}", 0)),
-                new ShardDescription("other/cpu:3/m/3/1", "other", "cpu:3", 1)];
-        await topology.Join(new SiloRegistration(new SiloDescription("other", [], ""), [], shards));
+        await topology.Report(Silo("other", "m", replicas: 3, devices: 5));
         await topology.ReportLoad("m/0", new ReplicaLoad { Running = 2, Waiting = 4, Ready = true });
         await topology.ReportLoad("m/1", new ReplicaLoad { Running = 8, Ready = true });
         await topology.ReportLoad("m/2", new ReplicaLoad { Ready = false });
@@ -31,10 +28,17 @@ public sealed class ReplicaSelectorTests(SessionCluster cluster) : IClassFixture
     public async Task WhatWasSubmittedSinceTheLastReport_Counts()
     {
         ITopologyControlGrain topology = cluster.Grains.GetGrain<ITopologyControlGrain>(0);
-        await topology.Join(new SiloRegistration(
-            new SiloDescription("even", [], ""), [], [.. Enumerable.Range(0, 2).Select(index => new ShardDescription($"even/cpu:{index}/e/{index}/0", "even", "", 0))]));
+        await topology.Report(Silo("even", "e", replicas: 2, devices: 2));
         var selector = new ReplicaSelector(cluster.Grains, new Microsoft.Extensions.Time.Testing.FakeTimeProvider());
         string?[] taken = [(await selector.SelectAsync("e", [], default))?.Key, (await selector.SelectAsync("e", [], default))?.Key];
         Assert.Equal(["e/0", "e/1"], taken.Order());
     }
+
+    // The replica that would be number 3 is not loaded.
+    private static SiloReport Silo(string silo, string model, int replicas, int devices) => new()
+    {
+        Silo = new SiloDescription(silo, [.. Enumerable.Range(0, devices).Select(index => $"cpu:{index}")], ""),
+        Declarations = [Declarations.Of(model)],
+        Shards = [.. Enumerable.Range(0, replicas).Select(index => new ShardReport($"{silo}/cpu:{index}/{model}/{index}/0", ShardState.Ready, null, -1))],
+    };
 }

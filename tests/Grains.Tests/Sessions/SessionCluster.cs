@@ -2,6 +2,7 @@ using Cluster.Contracts;
 using Cluster.Grains;
 using Cluster.Grains.Sessions;
 using Cluster.Grains.Topology;
+using Cluster.TestKit;
 using Microsoft.Extensions.DependencyInjection;
 using Orleans;
 using Orleans.Configuration;
@@ -54,9 +55,13 @@ public sealed class SessionCluster : IAsyncLifetime
     internal Task ReportReplicaAsync()
     {
         string silo = _cluster!.Silos[0].Name;
-        ShardDescription[] shards = [.. new[] { TestModels.TokensOnly, TestModels.Bytes, TestModels.Chat }.Select(
-            model => new ShardDescription($"{silo}/cpu:0/{model}/0/0", silo, "cpu:0", 0))];
-        return Grains.GetGrain<ITopologyControlGrain>(0).Join(new SiloRegistration(new SiloDescription(silo, ["cpu:0"], "http://localhost"), [], [.. shards]));
+        string[] models = [TestModels.TokensOnly, TestModels.Bytes, TestModels.Chat];
+        return Grains.GetGrain<ITopologyControlGrain>(0).Report(new SiloReport
+        {
+            Silo = new SiloDescription(silo, ["cpu:0"], "http://localhost"),
+            Declarations = [.. models.Select(model => Declarations.Of(model))],
+            Shards = [.. models.Select(model => new ShardReport($"{silo}/cpu:0/{model}/0/0", ShardState.Ready, null, -1))],
+        });
     }
 
     internal ISessionGrain Session(string id) => Grains.GetGrain<ISessionGrain>(id);

@@ -80,6 +80,19 @@ internal sealed class ScriptedSessions : ISessionAccess
     public Task<bool> Cancel(string id, string owner, CancellationToken cancellationToken) =>
         Task.FromResult(_sessions.TryGetValue(id, out var session) && session.Owner == owner && _sessions.TryRemove(id, out _));
 
+    public Task<ModelDeclaration> Scale(string model, ModelScale scale, CancellationToken cancellationToken) => Task.FromResult(new ModelDeclaration
+    {
+        Description = new ModelDescription { Name = model, Path = "/models/m", Fingerprint = "f", MaxModelLength = 8, Architecture = "llama" },
+        Layout = new ModelLayout(scale.TensorParallelSize ?? 1, scale.PipelineParallelSize ?? 1),
+        Replicas = scale.FillDevices ? null : scale.Replicas ?? 1,
+        Dtype = "auto",
+        Quantization = "none",
+        KvCacheDtype = "auto",
+    });
+
+    public Task<SiloDescription> Drain(string silo, bool draining, CancellationToken cancellationToken) =>
+        Task.FromResult(new SiloDescription(silo, ["cpu:0"], "http://127.0.0.1:8000") { IsDraining = draining });
+
     public Task<ClusterTopology> GetTopology(CancellationToken cancellationToken) => Task.FromResult(new ClusterTopology(
         7,
         [new SiloDescription("a", ["cpu:0"], "http://127.0.0.1:8000")],

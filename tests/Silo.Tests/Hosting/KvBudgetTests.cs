@@ -1,3 +1,4 @@
+using Cluster.Contracts;
 using Cluster.Grains;
 using Cluster.Kernels.Execution;
 using Cluster.Kernels.Models;
@@ -16,8 +17,8 @@ public sealed class KvBudgetTests
     [Fact]
     public void Int8_HoldsAFactorPerTokenAndHead()
     {
-        KvBudget exact = KvBudget.For(new ClusterOptions { MaxNumSeqs = 3 }, Model, DType.Float32, long.MaxValue);
-        KvBudget narrow = KvBudget.For(new ClusterOptions { MaxNumSeqs = 3 }, Model, DType.Int8, long.MaxValue);
+        KvBudget exact = KvBudget.For(new ClusterOptions { MaxNumSeqs = 3 }, Model, DType.Float32, ModelLayout.Single, long.MaxValue);
+        KvBudget narrow = KvBudget.For(new ClusterOptions { MaxNumSeqs = 3 }, Model, DType.Int8, ModelLayout.Single, long.MaxValue);
         Assert.Equal(exact.Bytes / (4 * Model.HeadDim) * (Model.HeadDim + 4), narrow.Bytes);
         Assert.Equal(exact.Tokens, narrow.Tokens);
     }
@@ -25,7 +26,7 @@ public sealed class KvBudgetTests
     [Fact]
     public void ByDefaultItIsWhatTheSequencesNeed()
     {
-        KvBudget budget = KvBudget.For(new ClusterOptions { MaxNumSeqs = 3 }, Model, DType.Float32, 1L << 40);
+        KvBudget budget = KvBudget.For(new ClusterOptions { MaxNumSeqs = 3 }, Model, DType.Float32, ModelLayout.Single, 1L << 40);
         Assert.Equal(Model.ContextLength, budget.MaxModelLength);
         Assert.Equal((Model.ContextLength + 15) / 16 * BlockBytes(16) * 3, budget.Bytes);
     }
@@ -33,7 +34,7 @@ public sealed class KvBudgetTests
     [Fact]
     public void AtMostAQuarterOfFreeMemoryIsTaken()
     {
-        KvBudget budget = KvBudget.For(new ClusterOptions { MaxNumSeqs = 65536 }, Model, DType.Float32, 4 * BlockBytes(16) * 100);
+        KvBudget budget = KvBudget.For(new ClusterOptions { MaxNumSeqs = 65536 }, Model, DType.Float32, ModelLayout.Single, 4 * BlockBytes(16) * 100);
         Assert.Equal(100 * BlockBytes(16), budget.Bytes);
         Assert.Equal(1600, budget.Tokens);
     }
@@ -41,7 +42,7 @@ public sealed class KvBudgetTests
     [Fact]
     public void TheContextShrinksToWhatTheCacheHolds()
     {
-        KvBudget budget = KvBudget.For(new ClusterOptions { KvCacheMemoryBytes = 2 * BlockBytes(16) + 5 }, Model, DType.Float32, 0);
+        KvBudget budget = KvBudget.For(new ClusterOptions { KvCacheMemoryBytes = 2 * BlockBytes(16) + 5 }, Model, DType.Float32, ModelLayout.Single, 0);
         Assert.Equal((2 * BlockBytes(16), 32L, 32), (budget.Bytes, budget.Tokens, budget.MaxModelLength));
     }
 
@@ -52,6 +53,6 @@ public sealed class KvBudgetTests
     public void WhatCannotBeIsRefused(int? maxModelLength, int? blocks, string problem)
     {
         var options = new ClusterOptions { MaxModelLen = maxModelLength, KvCacheMemoryBytes = blocks * BlockBytes(16) };
-        Assert.StartsWith(problem, Assert.Throws<StartFailedException>(() => KvBudget.For(options, Model, DType.Float32, 1L << 40)).Message, StringComparison.Ordinal);
+        Assert.StartsWith(problem, Assert.Throws<StartFailedException>(() => KvBudget.For(options, Model, DType.Float32, ModelLayout.Single, 1L << 40)).Message, StringComparison.Ordinal);
     }
 }
