@@ -54,6 +54,7 @@ public sealed record ModelLayout(
     public static ModelLayout Single { get; } = new(1, 1);
 
     /// <summary>Shards of a replica.</summary>
+    [System.Text.Json.Serialization.JsonIgnore]
     public int Shards => TensorParallelSize * PipelineParallelSize;
 }
 
@@ -177,11 +178,11 @@ public sealed record ShardDescription(
 [GenerateSerializer, Alias("Cluster.ShardState")]
 public enum ShardState
 {
-    /// <summary>Planned, or being loaded.</summary>
-    Loading = 0,
-
     /// <summary>Loaded.</summary>
-    Ready = 1,
+    Ready = 0,
+
+    /// <summary>Planned, or being loaded.</summary>
+    Loading = 1,
 
     /// <summary>It could not be loaded.</summary>
     Failed = 2,

@@ -124,7 +124,7 @@ public sealed class CommandTests : IAsyncLifetime
     public async Task Ps_ShowsSilosModelsReplicas()
     {
         Assert.Equal(0, await _host.RunAsync("ps"));
-        Assert.Matches(@"silo-a\s+http://127.0.0.1:8000\s+cpu:0", _host.Out);
+        Assert.Matches(@"silo-a\s+active\s+http://127.0.0.1:8000\s+cpu:0", _host.Out);
         Assert.Matches(@"fake\s+llama\s+5M\s+BF16\s+512\s+yes\s+1/1 ready", _host.Out);
         Assert.Matches(@"fake/0\s+ready\s+7\s+silo-a/cpu:0\s+2\s+1\s+25\s?%\s+64\s+99", _host.Out);
     }
