@@ -19,7 +19,7 @@ internal sealed class DrainService(DrainGate gate, ShardKeeper keeper, ClusterOp
         Task idle = gate.Close();
         // In a cluster the shards move on while the connections of this silo end.
         if (options.Redis is not null)
-            await keeper.DrainAsync(cancellationToken).WaitAsync(LongestAnnouncement, time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await ((Task)keeper.DrainAsync(cancellationToken)).WaitAsync(LongestAnnouncement, time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         if (await Ends(idle, TimeSpan.FromSeconds(options.ShutdownTimeout)))
             return;
         gate.Cut();

@@ -20,13 +20,7 @@ internal sealed class AdminEndpoints(ISessionAccess access, RetryPolicy retry, S
             GatewayList gateways = await Ask(context, access.GetGateways);
             await Respond(context, gateways, AdminJson.Default.GatewayList);
         });
-        routes.MapPut("/admin/models/{**name}", async context =>
-        {
-            ReadOnlyMemory<byte> body = await BodyReader.Read(context, MaxBodyBytes, time);
-            ModelScale scale = ModelScaleBody.Read(body.Span);
-            ModelDeclaration declaration = await Ask(context, token => access.Scale(NameOf(context), scale, token));
-            await Respond(context, declaration, AdminJson.Default.ModelDeclaration);
-        });
+        routes.MapPut("/admin/models/{**name}", Scale);
         routes.MapPost("/admin/silos/{name}/drain", context => Drain(context, true));
         routes.MapDelete("/admin/silos/{name}/drain", context => Drain(context, false));
     }
@@ -34,6 +28,14 @@ internal sealed class AdminEndpoints(ISessionAccess access, RetryPolicy retry, S
     private const int MaxBodyBytes = 1 << 16;
 
     private static string NameOf(HttpContext context) => (string?)context.GetRouteValue("name") ?? "";
+
+    private async Task Scale(HttpContext context)
+    {
+        ReadOnlyMemory<byte> body = await BodyReader.Read(context, MaxBodyBytes, time);
+        ModelScale scale = ModelScaleBody.Read(body.Span);
+        ModelDeclaration declaration = await Ask(context, token => access.Scale(NameOf(context), scale, token));
+        await Respond(context, declaration, AdminJson.Default.ModelDeclaration);
+    }
 
     private async Task Drain(HttpContext context, bool draining)
     {
