@@ -23,7 +23,7 @@ internal unsafe struct BlockTileJob
     /// <summary>Groups [First, End).</summary>
     public int First, End;
 
-    /// <summary>How far ahead of the group in work each panel is prefetched, in bytes.</summary>
+    /// <summary>How far ahead of the group in work each panel is prefetched, in bytes (one row of AVX-512 has its own).</summary>
     public long PrefetchBytes;
 
     /// <summary>First row's first sum.</summary>

@@ -22,10 +22,6 @@ internal readonly unsafe partial struct Int4Tile512<TFormat>
         long ahead = tile.PrefetchBytes;
         for (int group = tile.First; group < tile.End; group++)
         {
-            CacheHint.Read(w0 + ahead + 256);
-            CacheHint.Read(w1 + ahead + 256);
-            CacheHint.Read(w2 + ahead + 256);
-            CacheHint.Read(w3 + ahead + 256);
             Vector512<short> a00 = default, a01 = default, a02 = default, a03 = default;
             Vector512<short> a10 = default, a11 = default, a12 = default, a13 = default;
             for (long k = 0; k < Quads; k++)
@@ -63,6 +59,12 @@ internal readonly unsafe partial struct Int4Tile512<TFormat>
                 a12 += Products(u2, quad);
                 a13 += Products(u3, quad);
             }
+
+            // The line after the group: perhaps the next record's head. In this order, so that streams only go forward.
+            CacheHint.Read(w0 + ahead + 256);
+            CacheHint.Read(w1 + ahead + 256);
+            CacheHint.Read(w2 + ahead + 256);
+            CacheHint.Read(w3 + ahead + 256);
 
             long head = Block512.BackToScales<TFormat>(group), step = Block512.Step<TFormat>(group);
             Vector512<float> scale0 = Block512.Halves(w0 - head), scale1 = Block512.Halves(w1 - head), scale2 = Block512.Halves(w2 - head), scale3 = Block512.Halves(w3 - head);
@@ -138,8 +140,6 @@ internal readonly unsafe partial struct Int4Tile512<TFormat>
         long ahead = tile.PrefetchBytes;
         for (int group = tile.First; group < tile.End; group++)
         {
-            CacheHint.Read(w0 + ahead + 256);
-            CacheHint.Read(w1 + ahead + 256);
             Vector512<short> a00 = default, a01 = default;
             Vector512<short> a10 = default, a11 = default;
             Vector512<short> a20 = default, a21 = default;
@@ -177,6 +177,10 @@ internal readonly unsafe partial struct Int4Tile512<TFormat>
                 a30 += Products(u0, quad);
                 a31 += Products(u1, quad);
             }
+
+            // The line after the group: perhaps the next record's head. In this order, so that streams only go forward.
+            CacheHint.Read(w0 + ahead + 256);
+            CacheHint.Read(w1 + ahead + 256);
 
             long head = Block512.BackToScales<TFormat>(group), step = Block512.Step<TFormat>(group);
             Vector512<float> scale0 = Block512.Halves(w0 - head), scale1 = Block512.Halves(w1 - head);

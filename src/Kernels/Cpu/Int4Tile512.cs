@@ -44,20 +44,17 @@ internal readonly unsafe partial struct Int4Tile512<TFormat> : IBlockTile
         float* y00 = tile.Sums, y01 = Block512.SumLane(tile, 1), y02 = Block512.SumLane(tile, 2), y03 = Block512.SumLane(tile, 3);
         Vector512<float> s00 = Vector512.Load(y00), s01 = Vector512.Load(y01), s02 = Vector512.Load(y02), s03 = Vector512.Load(y03);
         Vector512<byte> lower = Vector512.Create((byte)15);
-        long ahead = tile.PrefetchBytes;
+        // A constant: one instruction less per line than the job's distance, and nothing else is as many here.
+        const long Ahead = 1024;
         for (int group = tile.First; group < tile.End; group++)
         {
-            CacheHint.Read(w0 + ahead + 256);
-            CacheHint.Read(w1 + ahead + 256);
-            CacheHint.Read(w2 + ahead + 256);
-            CacheHint.Read(w3 + ahead + 256);
             Vector512<short> a00 = default, a01 = default, a02 = default, a03 = default;
             for (long k = 0; k < Quads; k++)
             {
-                CacheHint.Read(w0 + (64 * k) + ahead);
-                CacheHint.Read(w1 + (64 * k) + ahead);
-                CacheHint.Read(w2 + (64 * k) + ahead);
-                CacheHint.Read(w3 + (64 * k) + ahead);
+                CacheHint.Read(w0 + (64 * k) + Ahead);
+                CacheHint.Read(w1 + (64 * k) + Ahead);
+                CacheHint.Read(w2 + (64 * k) + Ahead);
+                CacheHint.Read(w3 + (64 * k) + Ahead);
                 Vector512<byte> c0 = Vector512.Load(w0 + (64 * k)), u0 = Upper(c0) & lower;
                 c0 &= lower;
                 Vector512<byte> c1 = Vector512.Load(w1 + (64 * k)), u1 = Upper(c1) & lower;
@@ -77,6 +74,12 @@ internal readonly unsafe partial struct Int4Tile512<TFormat> : IBlockTile
                 a02 += Products(u2, quad);
                 a03 += Products(u3, quad);
             }
+
+            // The line after the group: perhaps the next record's head. In this order, so that streams only go forward.
+            CacheHint.Read(w0 + Ahead + 256);
+            CacheHint.Read(w1 + Ahead + 256);
+            CacheHint.Read(w2 + Ahead + 256);
+            CacheHint.Read(w3 + Ahead + 256);
 
             long head = Block512.BackToScales<TFormat>(group), step = Block512.Step<TFormat>(group);
             Vector512<float> scale0 = Block512.Halves(w0 - head), scale1 = Block512.Halves(w1 - head), scale2 = Block512.Halves(w2 - head), scale3 = Block512.Halves(w3 - head);

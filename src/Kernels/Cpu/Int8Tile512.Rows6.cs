@@ -19,7 +19,6 @@ internal readonly unsafe partial struct Int8Tile512
         long ahead = tile.PrefetchBytes;
         for (int group = tile.First; group < tile.End; group++)
         {
-            CacheHint.Read(w + ahead + 512);
             Vector256<int> a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
             for (long k = 0; k < Quads; k++)
             {
@@ -37,6 +36,9 @@ internal readonly unsafe partial struct Int8Tile512
                 a3 = Dot(a3, w + (64 * k), quad);
                 b3 = Dot(b3, w + (64 * k) + 32, quad);
             }
+
+            // The line after the group: perhaps the next record's head. In this order, so that streams only go forward.
+            CacheHint.Read(w + ahead + 512);
 
             Vector512<float> scale = Block512.Halves(w - Head(group));
             s0 = Add(s0, a0, b0, Vector512.Create(-128 * totals0[group]), scale * Vector512.Create(scales0[group]));
@@ -71,7 +73,6 @@ internal readonly unsafe partial struct Int8Tile512
         long ahead = tile.PrefetchBytes;
         for (int group = tile.First; group < tile.End; group++)
         {
-            CacheHint.Read(w + ahead + 512);
             Vector256<int> a0 = default, a1 = default, a2 = default, a3 = default, a4 = default, a5 = default;
             Vector256<int> b0 = default, b1 = default, b2 = default, b3 = default, b4 = default, b5 = default;
             for (long k = 0; k < 64 * Quads; k += 64)
@@ -97,6 +98,9 @@ internal readonly unsafe partial struct Int8Tile512
                 b5 = Dot(b5, w + k + 32, quad);
                 x++;
             }
+
+            // The line after the group: perhaps the next record's head. In this order, so that streams only go forward.
+            CacheHint.Read(w + ahead + 512);
 
             Vector512<float> scale = Block512.Halves(w - Head(group));
             s0 = Add(s0, a0, b0, Vector512.Create(-128 * *totals), scale * Vector512.Create(*scales));
