@@ -1,5 +1,6 @@
 using Cluster.Benchmarks.Kernels;
 using Cluster.Benchmarks.Llama;
+using Cluster.Benchmarks.Parallel;
 using Cluster.Benchmarks.Quality;
 using Cluster.Benchmarks.Scheduling;
 using Cluster.Benchmarks.Serving;
@@ -11,6 +12,8 @@ switch (args)
         return 0;
     case ["llama", .. var rest]:
         return await LlamaCommand.RunAsync(rest);
+    case ["parallel", .. var rest]:
+        return await ParallelBenchmark.RunAsync(rest);
     case ["perplexity", .. var rest]:
         return await PerplexityCommand.RunAsync(rest);
     case ["scheduler", .. var rest]:
@@ -25,6 +28,7 @@ switch (args)
             Benchmarks COMMAND
               kernels [THREADS] [ROUNDS]   CPU kernels against the memory bandwidth and the FMA peak of this machine
               llama OPTIONS                against the llama.cpp that you have (llama --help)
+              parallel MODEL [ROUNDS]      two shards of one thread against one device with two: tensor and pipeline parallel
               perplexity MODEL... OPTIONS  what models think of a text, by --quantization (perplexity --help)
               scheduler [ROUNDS]           a step's cost above the kernels, at 1 and 32 sequences
               serving MODEL [ROUNDS]       tokens/s through silo and HTTP against the kernels alone, 1 and 32 streams

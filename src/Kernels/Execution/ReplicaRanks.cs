@@ -12,6 +12,9 @@ internal sealed class ReplicaRanks
 {
     private readonly IProcessGroup _group;
     private readonly int _tensorSize;
+    private readonly bool _isFirst;
+    private readonly bool _isLast;
+    private readonly ulong[] _digest = new ulong[1];
 
     /// <param name="spec">The shard.</param>
     /// <param name="group">The replica's group in this epoch. It stays its opener's to close.</param>
@@ -19,6 +22,7 @@ internal sealed class ReplicaRanks
     public ReplicaRanks(ShardSpec spec, IProcessGroup group)
     {
         _tensorSize = spec.TensorParallel.Size;
+        (_isFirst, _isLast) = (spec.Pipeline.Stage == 0, spec.Pipeline.Stage == spec.Pipeline.Size - 1);
         Expect("Group.Size", group.Size, _tensorSize * spec.Pipeline.Size);
         int first = spec.Pipeline.Stage * _tensorSize;
         Expect("Group.Rank", group.Rank, first + spec.TensorParallel.Rank);
@@ -41,12 +45,24 @@ internal sealed class ReplicaRanks
     public void SendHidden(IDeviceOps ops, int rows, DeviceBuffer hidden) =>
         _group.Send(_group.Rank + _tensorSize, MemoryMarshal.AsBytes(ops.HostRows(hidden, rows)), ShardTraffic.Hidden);
 
-    /// <summary>A step of a broken group does not begin.</summary>
+    /// <summary>Begins a step, unless the group is broken or the ranks do not mean the same one.</summary>
     /// <exception cref="ProcessGroupException">The group has failed.</exception>
-    public void ThrowIfBroken()
+    /// <exception cref="InvalidOperationException">Shards of the replica run different steps.</exception>
+    public void Begin(ForwardBatch batch)
     {
         if (_group.Failure is { } failure)
             throw failure;
+        ulong digest = StepDigest.Of(batch);
+        if (!_isFirst)
+        {
+            _group.Receive<ulong>(_group.Rank - _tensorSize, _digest.AsSpan(), ShardTraffic.StepDigest);
+            if (_digest[0] != digest)
+                throw new InvalidOperationException($"Ranks {_group.Rank - _tensorSize} and {_group.Rank} run different steps ({_digest[0]:x16} and {digest:x16}): all shards of a replica need the same batches in the same order.");
+        }
+        _digest[0] = digest;
+        if (!_isLast)
+            _group.Send<ulong>(_group.Rank + _tensorSize, _digest, ShardTraffic.StepDigest);
+        Tensor?.Agree(digest);
     }
 
     /// <summary>This rank cannot go on with its step: the others, who may wait for it, shall fail as well.</summary>

@@ -54,6 +54,9 @@ public sealed class ShardEngine : IShardEngine
     /// <summary>The decoder, for tests; used on the device's thread only.</summary>
     internal DecoderModel Model => _model;
 
+    /// <summary>The ranks of the epoch that was joined last, for tests.</summary>
+    internal ReplicaRanks? Ranks => _ranks;
+
     /// <summary>Loads a shard. Layers are separate pieces of work, so that other shards of the device can step in between.</summary>
     /// <exception cref="CheckpointFormatException">The checkpoint is malformed or not supported.</exception>
     /// <exception cref="ShardSpecException">The spec does not fit the model.</exception>
@@ -134,7 +137,7 @@ public sealed class ShardEngine : IShardEngine
             return Step(ops, batch, plan, null);
         try
         {
-            ranks.ThrowIfBroken();
+            ranks.Begin(batch);
             return Step(ops, batch, plan, ranks);
         }
         catch (Exception e) when (e is not NonFiniteLogitException)

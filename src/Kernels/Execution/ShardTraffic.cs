@@ -18,6 +18,9 @@ public static class ShardTraffic
     /// <summary>Best token of each rank's part of the vocabulary, to rank 0 of the last stage: 24 bytes per row.</summary>
     public const int Best = 5;
 
+    /// <summary>Digest of the step, between the tensor ranks of a stage and to the next stage: 8 bytes.</summary>
+    public const int StepDigest = 7;
+
     /// <summary>Logits of each rank's part of the vocabulary, to rank 0 of the last stage: [rows, tokens] fp32.</summary>
     public const int Logits = 6;
 }

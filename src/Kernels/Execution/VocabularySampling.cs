@@ -96,7 +96,7 @@ internal sealed class VocabularySampling
     private void ChooseBest(IDeviceOps ops, int count, TensorRanks ranks)
     {
         if (_samplers.Length != ops.ReaderThreads)
-            _samplers = [.. Enumerable.Range(0, ops.ReaderThreads).Select(_ => new Sampler(_shares[ranks.Rank].Count))];
+            _samplers = NewSamplers(ops.ReaderThreads);
         ops.ReadRows(_model.Workspace.Logits!, count, _findBest);
         if (ranks.Rank > 0)
         {
@@ -112,6 +112,9 @@ internal sealed class VocabularySampling
         for (int i = 0; i < count; i++)
             _results[i] = new LogitResult(_best[i].Resolve(), float.NaN, []);
     }
+
+    private Sampler[] NewSamplers(int count) =>
+        [.. Enumerable.Range(0, count).Select(_ => new Sampler(_shares[_model.Part.Tensor.Rank].Count))];
 
     private void FindBest(int row, ReadOnlySpan<float> values, int thread) =>
         _best[row] = _samplers[thread].Best(values, _shares[_model.Part.Tensor.Rank].Start, _requests[row].Sampling!);

@@ -64,7 +64,10 @@ internal sealed class LoadedReplica : IAsyncDisposable
     /// <summary>Runs a step on all shards.</summary>
     public async Task<ForwardOutput> ExecuteAsync(ForwardBatch batch)
     {
-        ForwardOutput[] outputs = await Task.WhenAll(_engines.Select(engine => engine.ExecuteAsync(batch)));
+        Task<ForwardOutput>[] steps;
+        lock (_engines)         // all shards get the steps in one order
+            steps = [.. _engines.Select(engine => engine.ExecuteAsync(batch))];
+        ForwardOutput[] outputs = await Task.WhenAll(steps);
         for (int rank = 0; rank < outputs.Length; rank++)
             Assert.True(rank == (Stages - 1) * Tensor || outputs[rank].Results.Length == 0);
         return outputs[(Stages - 1) * Tensor];
