@@ -1,3 +1,4 @@
+using Cluster.Benchmarks.Collectives;
 using Cluster.Benchmarks.Kernels;
 using Cluster.Benchmarks.Llama;
 using Cluster.Benchmarks.Parallel;
@@ -7,6 +8,9 @@ using Cluster.Benchmarks.Serving;
 
 switch (args)
 {
+    case ["collectives", .. var rest]:
+        await CollectiveBenchmark.RunAsync(rest);
+        return 0;
     case ["kernels", .. var rest]:
         KernelBenchmark.Run(rest);
         return 0;
@@ -26,6 +30,7 @@ switch (args)
     default:
         Console.Error.WriteLine("""
             Benchmarks COMMAND
+              collectives [ROUNDS]         process groups (Tcp, Local) against raw loopback sockets
               kernels [THREADS] [ROUNDS]   CPU kernels against the memory bandwidth and the FMA peak of this machine
               llama OPTIONS                against the llama.cpp that you have (llama --help)
               parallel MODEL [ROUNDS]      two shards of one thread against one device with two: tensor and pipeline parallel

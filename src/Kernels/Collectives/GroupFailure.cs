@@ -55,6 +55,14 @@ internal sealed class GroupFailure
         return true;
     }
 
+    /// <summary>Fails as another group does, but for one cause.</summary>
+    public void FailWith(GroupFailure other, ProcessGroupFault? except = null) => other.OnFailure(() =>
+    {
+        Record first = other.First!;
+        if (first.Cause != except)
+            Fail(first.Cause, first.Peer, first.Reason, first.Inner);
+    });
+
     /// <summary>The failure as a rank sees it in an operation.</summary>
     public ProcessGroupException AsSeenBy(int rank, CollectiveOp operation, int tag)
     {

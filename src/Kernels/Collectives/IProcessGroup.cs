@@ -78,7 +78,7 @@ public interface IProcessGroup : IDisposable
 
     /// <summary>
     /// A group of some of these ranks over the same connections, called by its members alone, all with the same ranks. A failure of
-    /// either is a failure of both. Set-up, not for every step.
+    /// either is a failure of both; Dispose of the outermost group ends both, of a subgroup nothing. Set-up, not for every step.
     /// </summary>
     /// <param name="ranks">Ranks of this group, this one among them; their order gives the ranks of the new group.</param>
     IProcessGroup Subgroup(ReadOnlySpan<int> ranks);

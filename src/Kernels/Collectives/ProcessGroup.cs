@@ -1,7 +1,7 @@
 namespace Cluster.Kernels.Collectives;
 
 /// <summary>What all media share: checks of the caller's arguments, failure, the ledger. A medium runs one call at a time.</summary>
-internal abstract unsafe class ProcessGroup(int rank, int size, long epoch, GroupFailure failure, ProcessGroupOptions options) : IProcessGroup
+internal abstract unsafe class ProcessGroup(int rank, int size, long epoch, GroupFailure failure, ProcessGroupOptions options, bool isSubgroup) : IProcessGroup
 {
     public int Rank { get; } = rank;
 
@@ -122,9 +122,16 @@ internal abstract unsafe class ProcessGroup(int rank, int size, long epoch, Grou
         return CreateSubgroup(members, rank);
     }
 
-    public virtual void Abort(string reason) => Faults.Fail(ProcessGroupFault.Aborted, RootRank, reason);
+    public void Abort(string reason) => Faults.Fail(ProcessGroupFault.Aborted, RootRank, reason);
 
-    public virtual void Dispose() => Faults.Fail(ProcessGroupFault.Disposed, RootRank, "the group was disposed");
+    public void Dispose()
+    {
+        if (!isSubgroup)
+            Leave();
+    }
+
+    /// <summary>The outermost group ends on this rank.</summary>
+    protected virtual void Leave() => Faults.Fail(ProcessGroupFault.Disposed, RootRank, "the group was disposed");
 
     /// <summary>This rank, counted in the outermost group.</summary>
     protected abstract int RootRank { get; }

@@ -12,7 +12,7 @@ public static class ProcessGroups
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(size, 1);
         ArgumentNullException.ThrowIfNull(options);
-        var hub = new LocalHub(size, options);
-        return [.. Enumerable.Range(0, size).Select(rank => new LocalProcessGroup(hub, rank, epoch, options))];
+        var hub = new LocalHub([.. Enumerable.Range(0, size)], options);
+        return [.. Enumerable.Range(0, size).Select(rank => new LocalProcessGroup(hub, rank, epoch, options, isSubgroup: false))];
     }
 }

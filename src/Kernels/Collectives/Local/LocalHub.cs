@@ -9,8 +9,10 @@ internal sealed class LocalHub
     private readonly Dictionary<string, LocalHub> _children = [];
     private readonly ProcessGroupOptions _options;
 
-    public LocalHub(int size, ProcessGroupOptions options)
-        : this(Parkers(size, options), [.. Enumerable.Range(0, size)], new GroupFailure(), options)
+    /// <param name="rootRanks">Each rank's number in the outermost group.</param>
+    /// <param name="options">Limits.</param>
+    public LocalHub(int[] rootRanks, ProcessGroupOptions options)
+        : this(Parkers(rootRanks.Length, options), rootRanks, new GroupFailure(), options)
     {
         Failure.OnFailure(() =>
         {

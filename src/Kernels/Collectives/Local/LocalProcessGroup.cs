@@ -9,8 +9,8 @@ namespace Cluster.Kernels.Collectives;
 /// A rank that leaves with a failure gives its memory back, so nobody may still read it: readers raise a flag before they look at
 /// the failure, and who leaves waits, after the failure is known, until no flag is up.
 /// </remarks>
-internal sealed unsafe class LocalProcessGroup(LocalHub hub, int rank, long epoch, ProcessGroupOptions options)
-    : ProcessGroup(rank, hub.Size, epoch, hub.Failure, options)
+internal sealed unsafe class LocalProcessGroup(LocalHub hub, int rank, long epoch, ProcessGroupOptions options, bool isSubgroup)
+    : ProcessGroup(rank, hub.Size, epoch, hub.Failure, options, isSubgroup)
 {
     private readonly Dictionary<string, int> _subgroups = [];
     private long _calls;
@@ -44,7 +44,7 @@ internal sealed unsafe class LocalProcessGroup(LocalHub hub, int rank, long epoc
         string key = string.Join(',', ranks);
         int ordinal = _subgroups.GetValueOrDefault(key);
         _subgroups[key] = ordinal + 1;
-        return new LocalProcessGroup(hub.Child(ranks, ordinal), rank, Epoch, Options);
+        return new LocalProcessGroup(hub.Child(ranks, ordinal), rank, Epoch, Options, isSubgroup: true);
     }
 
     private LedgerEntry Together(ref RankCall call)
