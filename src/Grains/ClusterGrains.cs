@@ -15,6 +15,7 @@ internal static class ClusterGrains
         IServiceCollection services = silo.Services;
         services.Configure(configure);
         services.TryAddSingleton(TimeProvider.System);
+        services.TryAddSingleton<ShardGroups>();
         services.TryAddSingleton<ShardHost>();
         services.TryAddSingleton<ModelCatalog>();
         services.TryAddSingleton<ClusterMetrics>();

@@ -30,13 +30,24 @@ internal sealed class ReplicaShards
         for (int i = 0; i < shards.Length; i++)
         {
             shards[i] = grains.GetGrain<IShardGrain>(assignment.ShardKeys[i]);
-            openings[i] = shards[i].Open(assignment.Epoch);
+            openings[i] = shards[i].Open(OpeningOf(replicaKey, assignment, i));
         }
 
         ShardCapacity[] capacities = await Task.WhenAll(openings);
         Func<StepPlan, Task<StepResult>>[] steps = [.. shards.Select((shard, rank) => StepOf(shard, host.Find(assignment.ShardKeys[rank])))];
         return new ReplicaShards(assignment, steps, Smallest(assignment, capacities));
     }
+
+    private static ShardOpening OpeningOf(string replicaKey, ReplicaAssignment assignment, int rank) => new()
+    {
+        Replica = replicaKey,
+        Epoch = assignment.Epoch,
+        Rank = rank,
+        Layout = assignment.Layout,
+        IsLocal = assignment.ShardKeys.Select(key => ShardKey.Parse(key).Silo).Distinct().Count() == 1,
+        Endpoints = assignment.Endpoints,
+        Secret = assignment.Secret,
+    };
 
     // A shard of this silo has the step on its device when the call returns; a message would wait for its turn.
     private static Func<StepPlan, Task<StepResult>> StepOf(IShardGrain shard, ShardRunner? local) => local is not null ? local.ExecuteAsync : shard.Execute;

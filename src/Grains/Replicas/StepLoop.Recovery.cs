@@ -62,7 +62,8 @@ internal sealed partial class StepLoop
                 left.Add(sequence);
         }
 
-        (_scheduler, _shards, _stepInFlight) = (scheduler, shards, null);
+        ForgetFlights();
+        (_scheduler, _shards) = (scheduler, shards);
         Isolate(scheduler);
         _recorder.EpochOpened();
         foreach (Sequence sequence in left)
@@ -76,6 +77,7 @@ internal sealed partial class StepLoop
         BlockSize = shards.Capacity.BlockSize,
         MaxTokensPerStep = Math.Min(_options.MaxNumBatchedTokens, shards.Capacity.MaxBatchedTokens),
         MaxSequencesPerStep = Math.Min(_options.MaxNumSeqs, shards.Capacity.MaxSequences),
+        MaxStepsInFlight = shards.Assignment.Layout.PipelineParallelSize,
         MaxQueued = _options.MaxQueuedRequests,
         EnablePrefixCache = _options.EnablePrefixCaching,
         CacheSalt = $"{shards.Assignment.Model}|{_options.Dtype}|{_options.KvCacheDtype}",
@@ -86,8 +88,9 @@ internal sealed partial class StepLoop
     {
         LogStepFailed(failure, _replicaKey, _shards!.Assignment.Epoch);
         Report();
-        GiveUpOn(_stepInFlight, failure);
-        _stepInFlight = null;
+        // Those behind the oldest fail because it did.
+        GiveUpOn(_flights.TryPeek(out Flight oldest) ? oldest.Step : null, failure);
+        ForgetFlights();
         for (int attempt = 0; _scheduler is { HasWork: true }; attempt++)
         {
             if (attempt == MaxOpenAttempts)
@@ -151,7 +154,18 @@ internal sealed partial class StepLoop
         Close();
     }
 
-    private void Close() => (_scheduler, _shards, _stepInFlight) = (null, null, null);
+    private void Close()
+    {
+        ForgetFlights();
+        (_scheduler, _shards) = (null, null);
+    }
+
+    private void ForgetFlights()
+    {
+        foreach (Flight flight in _flights)
+            flight.Execution.Ignore();
+        _flights.Clear();
+    }
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Replica {Replica} opened epoch {Epoch} on {Shards} shards with {Blocks} KV blocks")]
     private partial void LogOpened(string replica, long epoch, int shards, int blocks);

@@ -27,7 +27,7 @@ internal sealed partial class StepLoop
     private readonly HashSet<ActiveGroup> _groups = [];
     private ReplicaShards? _shards;
     private Scheduler? _scheduler;
-    private SchedulerStep? _stepInFlight;
+    private readonly Queue<Flight> _flights = new();
     private int _nextId;
     private bool _isRunning;
 
@@ -166,19 +166,32 @@ internal sealed partial class StepLoop
         _reporter.Stop(Load());
     }
 
+    // As many steps as there are stages are on their way at once; they end in the order in which they left.
     private async Task StepAsync(Scheduler scheduler, ReplicaShards shards)
     {
-        SchedulerStep step = scheduler.Schedule() ?? throw new InvalidOperationException(
-            $"Nothing can run: {scheduler.RunningCount} running, {scheduler.WaitingCount} waiting, {scheduler.Blocks.AvailableCount} blocks left.");
-        _stepInFlight = step;
-        using Activity? activity = ClusterMetrics.Activities.StartActivity("replica.step");
-        activity?.SetTag("step", step.Number).SetTag("sequences", step.RowList.Count).SetTag("tokens", step.TokenCount);
-        Task<StepResult> execution = shards.ExecuteAsync(StepPlanBuilder.Build(step, shards.Assignment.Epoch));
-        _recorder.StepStarted(step, scheduler);
+        while (_flights.Count < shards.Assignment.Layout.PipelineParallelSize && scheduler.Schedule() is { } step)
+            Dispatch(scheduler, shards, step);
+        if (_flights.Count == 0)
+        {
+            throw new InvalidOperationException(
+                $"Nothing can run: {scheduler.RunningCount} running, {scheduler.WaitingCount} waiting, {scheduler.Blocks.AvailableCount} blocks left.");
+        }
+
         Report();
-        StepResult result = await execution;
-        Commit(scheduler, step, result);
-        _stepInFlight = null;
+        Flight flight = _flights.Peek();
+        using Activity? activity = ClusterMetrics.Activities.StartActivity("replica.step", ActivityKind.Internal, default(ActivityContext), startTime: flight.StartTime);
+        activity?.SetTag("step", flight.Step.Number).SetTag("sequences", flight.Step.RowList.Count).SetTag("tokens", flight.Step.TokenCount);
+        StepResult result = await flight.Execution;
+        Commit(scheduler, flight.Step, result);
+        if (_flights.Count > 0)
+            _flights.Dequeue();
+    }
+
+    private void Dispatch(Scheduler scheduler, ReplicaShards shards, SchedulerStep step)
+    {
+        DateTimeOffset start = ClusterMetrics.Activities.HasListeners() ? _time.GetUtcNow() : default;
+        _flights.Enqueue(new Flight(step, shards.ExecuteAsync(StepPlanBuilder.Build(step, shards.Assignment.Epoch)), start));
+        _recorder.StepStarted(step, scheduler);
     }
 
     private void Commit(Scheduler scheduler, SchedulerStep step, StepResult result)
@@ -219,6 +232,8 @@ internal sealed partial class StepLoop
         _news.Clear();
         _marked.Clear();
     }
+
+    private readonly record struct Flight(SchedulerStep Step, Task<StepResult> Execution, DateTimeOffset StartTime);
 
     private readonly record struct News(ActiveSequence Sequence, int Tokens, long At);
 }

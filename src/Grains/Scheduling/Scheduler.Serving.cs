@@ -46,7 +46,9 @@ internal sealed partial class Scheduler
                 _eligible.Add(sequence);
         }
 
-        int served = Math.Min(_eligible.Count, Math.Min(budget, most));
+        // With several steps in flight each takes its share, or the first would take all and the others stay empty.
+        int share = (_running.Count + _options.MaxStepsInFlight - 1) / _options.MaxStepsInFlight;
+        int served = Math.Min(Math.Min(_eligible.Count, share), Math.Min(budget, most));
         if (served < _eligible.Count)
         {
             _eligible.Sort(CompareService);

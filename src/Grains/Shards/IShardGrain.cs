@@ -9,14 +9,40 @@ namespace Cluster.Grains.Shards;
 internal interface IShardGrain : IGrainWithStringKey
 {
     /// <summary>Takes part in a replica's epoch: forgets all sequences and refuses plans of other epochs from now on.</summary>
-    /// <exception cref="ShardFailedException">The shard is not loaded, or a newer epoch is known.</exception>
-    [Alias("Open"), ResponseTimeout("00:01:00")]
-    Task<ShardCapacity> Open(long epoch);
+    /// <exception cref="ShardFailedException">The shard is not loaded, a newer epoch is known, or its peers did not come.</exception>
+    [Alias("OpenEpoch"), ResponseTimeout("00:01:00")]
+    Task<ShardCapacity> Open([Immutable] ShardOpening opening);
 
     /// <summary>Runs one step. Nothing is half-applied: after a failure the replica opens a new epoch.</summary>
     /// <exception cref="ShardFailedException">Wrong epoch or order, or the device failed.</exception>
     [Alias("Execute"), ResponseTimeout("00:10:00")]
     Task<StepResult> Execute([Immutable] StepPlan plan);
+}
+
+/// <summary>A shard's place in an epoch of its replica.</summary>
+[GenerateSerializer, Immutable, Alias("Cluster.ShardOpening")]
+internal sealed record ShardOpening
+{
+    /// <summary>Key of the replica.</summary>
+    [Id(0)] public required string Replica { get; init; }
+
+    /// <summary>The epoch.</summary>
+    [Id(1)] public required long Epoch { get; init; }
+
+    /// <summary>Rank of the shard.</summary>
+    [Id(2)] public int Rank { get; init; }
+
+    /// <summary>How the replica is cut.</summary>
+    [Id(3)] public ModelLayout Layout { get; init; } = ModelLayout.Single;
+
+    /// <summary>Whether all ranks are in this silo.</summary>
+    [Id(4)] public bool IsLocal { get; init; } = true;
+
+    /// <summary>Where each rank takes connections of its peers.</summary>
+    [Id(5)] public ImmutableArray<string> Endpoints { get; init; } = [];
+
+    /// <summary>Proves to the peers that a rank belongs to the epoch.</summary>
+    [Id(6)] public ImmutableArray<byte> Secret { get; init; } = [];
 }
 
 /// <summary>What a shard has room for.</summary>

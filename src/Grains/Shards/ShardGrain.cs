@@ -14,7 +14,7 @@ internal sealed class ShardGrain(ShardHost host) : Grain, IShardGrain
         ?? throw new ShardFailedException($"Shard {this.GetPrimaryKeyString()} is not loaded.");
 
     /// <inheritdoc/>
-    public Task<ShardCapacity> Open(long epoch) => Task.FromResult(Runner.Open(epoch));
+    public Task<ShardCapacity> Open(ShardOpening opening) => Runner.OpenAsync(opening);
 
     /// <inheritdoc/>
     public Task<StepResult> Execute(StepPlan plan) => Runner.ExecuteAsync(plan);

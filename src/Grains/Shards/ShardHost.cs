@@ -7,7 +7,7 @@ namespace Cluster.Grains.Shards;
 /// The shards loaded in this silo, by key. Device state lives here and not in grains: a shard grain is a facade that may be
 /// deactivated and made again without reloading weights, and a replica in this silo needs no grain call per step.
 /// </summary>
-internal sealed class ShardHost
+internal sealed class ShardHost(ShardGroups groups)
 {
     private readonly ConcurrentDictionary<string, ShardRunner> _shards = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<string, long> _epochs = new(StringComparer.Ordinal);
@@ -18,7 +18,7 @@ internal sealed class ShardHost
     /// <summary>Adds a loaded engine.</summary>
     public void Add(string shardKey, IShardEngine engine)
     {
-        if (!_shards.TryAdd(shardKey, new ShardRunner(shardKey, engine, this)))
+        if (!_shards.TryAdd(shardKey, new ShardRunner(shardKey, engine, this, groups)))
             throw new InvalidOperationException($"Shard {shardKey} is already loaded.");
     }
 
@@ -26,7 +26,13 @@ internal sealed class ShardHost
     public ShardRunner? Find(string shardKey) => _shards.GetValueOrDefault(shardKey);
 
     /// <summary>Removes an engine; the caller disposes it.</summary>
-    public IShardEngine? Remove(string shardKey) => _shards.TryRemove(shardKey, out ShardRunner? shard) ? shard.Engine : null;
+    public IShardEngine? Remove(string shardKey)
+    {
+        if (!_shards.TryRemove(shardKey, out ShardRunner? shard))
+            return null;
+        shard.Close();
+        return shard.Engine;
+    }
 
     /// <summary>The newest epoch of a shard that was ever noted here; -1 = none.</summary>
     public long EpochOf(string shardKey) => _epochs.GetValueOrDefault(shardKey, -1);

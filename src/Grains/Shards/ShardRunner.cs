@@ -1,3 +1,4 @@
+using Cluster.Kernels.Collectives;
 using Cluster.Kernels.Execution;
 
 namespace Cluster.Grains.Shards;
@@ -11,11 +12,13 @@ namespace Cluster.Grains.Shards;
 /// refused, so a replica that goes on must open a new one and send its sequences again.
 /// </para>
 /// </summary>
-internal sealed class ShardRunner(string key, IShardEngine engine, ShardHost host)
+internal sealed class ShardRunner(string key, IShardEngine engine, ShardHost host, ShardGroups groups)
 {
     private readonly Lock _gate = new();
     private readonly Stack<ForwardBatchBuilder> _builders = new();
     private SequenceTable? _table;
+    private IProcessGroup? _group;
+    private CancellationTokenSource? _opening;
     private long _epoch = -1;
     private long _nextStep;
     private string? _failure;
@@ -24,19 +27,76 @@ internal sealed class ShardRunner(string key, IShardEngine engine, ShardHost hos
     public IShardEngine Engine => engine;
 
     /// <inheritdoc cref="IShardGrain.Open"/>
-    public ShardCapacity Open(long epoch)
+    public async Task<ShardCapacity> OpenAsync(ShardOpening opening)
+    {
+        CancellationToken superseded = Leave(opening.Epoch);
+        IProcessGroup? group = opening.Layout.Shards == 1 ? null : await JoinAsync(opening, superseded).ConfigureAwait(false);
+        try
+        {
+            Begin(opening.Epoch, group);
+        }
+        catch
+        {
+            group?.Dispose();
+            throw;
+        }
+
+        ShardSpec spec = engine.Spec;
+        return new ShardCapacity(engine.BlockCount, engine.BlockSize, spec.MaxBatchedTokens, spec.MaxSequences, spec.MaxModelLength);
+    }
+
+    /// <summary>Leaves its peers: steps that wait for them fail.</summary>
+    public void Close()
+    {
+        lock (_gate)
+            LeaveGroup();
+    }
+
+    // Steps of the epoch before may wait for peers that never come: leaving their group ends them.
+    private CancellationToken Leave(long epoch)
     {
         lock (_gate)
         {
             long newest = host.Fence(key, epoch);
             if (newest > epoch)
                 throw new ShardFailedException($"Shard {key} does not open epoch {epoch}: epoch {newest} is known.");
-            _table = new SequenceTable(engine.BlockCount, engine.BlockSize);
-            (_epoch, _nextStep, _failure) = (epoch, 0, null);
+            (_table, _epoch) = (null, epoch);
+            LeaveGroup();
+            _opening = new CancellationTokenSource();
+            return _opening.Token;
         }
+    }
 
-        ShardSpec spec = engine.Spec;
-        return new ShardCapacity(engine.BlockCount, engine.BlockSize, spec.MaxBatchedTokens, spec.MaxSequences, spec.MaxModelLength);
+    private void LeaveGroup()
+    {
+        _opening?.Cancel();
+        _group?.Dispose();
+        _group = null;
+    }
+
+    private async Task<IProcessGroup> JoinAsync(ShardOpening opening, CancellationToken superseded)
+    {
+        try
+        {
+            return await groups.JoinAsync(opening, superseded).ConfigureAwait(false);
+        }
+        catch (Exception failure) when (failure is ProcessGroupException or OperationCanceledException)
+        {
+            throw new ShardFailedException($"Shard {key} did not meet its peers for epoch {opening.Epoch}: {failure.Message}");
+        }
+    }
+
+    private void Begin(long epoch, IProcessGroup? group)
+    {
+        lock (_gate)
+        {
+            if (host.Fence(key, epoch) > epoch || _epoch != epoch)
+                throw new ShardFailedException($"Shard {key} does not open epoch {epoch}: a newer one is known.");
+            engine.Join(group);
+            _group = group;
+            _table = new SequenceTable(engine.BlockCount, engine.BlockSize);
+            (_nextStep, _failure) = (0, null);
+        }
     }
 
     /// <inheritdoc cref="IShardGrain.Execute"/>

@@ -14,14 +14,14 @@ public sealed class ShardGrainTests
         await using ClusterFixture cluster = await new ClusterFixture().StartAsync();
         IShardGrain shard = cluster.Grains.GetGrain<IShardGrain>(cluster.ShardKeyOf());
         await Refuses(() => shard.Execute(First(epoch: 5)));
-        Assert.Equal(64, (await shard.Open(5)).Blocks);
+        Assert.Equal(64, (await shard.Open(new ShardOpening { Replica = "fake/0", Epoch = 5 })).Blocks);
         await Refuses(() => shard.Execute(First(epoch: 4)));
         await Refuses(() => shard.Execute(First(epoch: 6)));
         await Refuses(() => shard.Execute(First(epoch: 5) with { Step = 1 }));
         Assert.Equal(0, (await shard.Execute(First(epoch: 5))).Step);
         await Refuses(() => shard.Execute(First(epoch: 5)));
-        await Refuses(() => shard.Open(4));
-        await shard.Open(7);
+        await Refuses(() => shard.Open(new ShardOpening { Replica = "fake/0", Epoch = 4 }));
+        await shard.Open(new ShardOpening { Replica = "fake/0", Epoch = 7 });
         await Refuses(() => shard.Execute(First(epoch: 5) with { Step = 1 }));
         await shard.Execute(First(epoch: 7));
     }
@@ -31,7 +31,7 @@ public sealed class ShardGrainTests
     {
         await using ClusterFixture cluster = await new ClusterFixture().StartAsync();
         IShardGrain shard = cluster.Grains.GetGrain<IShardGrain>(cluster.ShardKeyOf());
-        await shard.Open(1);
+        await shard.Open(new ShardOpening { Replica = "fake/0", Epoch = 1 });
         await shard.Execute(First(epoch: 1));
         StepPlan next = First(epoch: 1) with
         {
@@ -57,14 +57,14 @@ public sealed class ShardGrainTests
     {
         await using ClusterFixture cluster = await new ClusterFixture().StartAsync();
         IShardGrain shard = cluster.Grains.GetGrain<IShardGrain>(cluster.ShardKeyOf());
-        await shard.Open(1);
+        await shard.Open(new ShardOpening { Replica = "fake/0", Epoch = 1 });
         cluster.Fake().BeforeStep = _ => throw new InvalidOperationException("device lost");
         ShardFailedException failure = await Assert.ThrowsAsync<ShardFailedException>(() => shard.Execute(First(1)));
         Assert.Contains("device lost", failure.Message, StringComparison.Ordinal);
         cluster.Fake().BeforeStep = null;
         await Refuses(() => shard.Execute(First(1)));
         await Refuses(() => shard.Execute(First(1) with { Step = 1 }));
-        await shard.Open(2);
+        await shard.Open(new ShardOpening { Replica = "fake/0", Epoch = 2 });
         await shard.Execute(First(2));
     }
 
@@ -73,12 +73,12 @@ public sealed class ShardGrainTests
     {
         await using ClusterFixture cluster = await new ClusterFixture { Silos = 3, Replicas = 9 }.StartAsync();
         for (int replica = 0; replica < 9; replica++)
-            await cluster.Grains.GetGrain<IShardGrain>(cluster.ShardKeyOf(replica)).Open(1);
+            await cluster.Grains.GetGrain<IShardGrain>(cluster.ShardKeyOf(replica)).Open(new ShardOpening { Replica = "fake/0", Epoch = 1 });
         string elsewhere = cluster.ShardKeyOf() .Replace(cluster.Cluster.Silos[0].Name, "nowhere", StringComparison.Ordinal);
-        Exception failure = await Assert.ThrowsAnyAsync<Exception>(() => cluster.Grains.GetGrain<IShardGrain>(elsewhere).Open(1));
+        Exception failure = await Assert.ThrowsAnyAsync<Exception>(() => cluster.Grains.GetGrain<IShardGrain>(elsewhere).Open(new ShardOpening { Replica = "fake/0", Epoch = 1 }));
         Assert.Contains("nowhere", failure.ToString(), StringComparison.Ordinal);
         string unloaded = cluster.ShardKeyOf(0, 5);
-        await Refuses(() => cluster.Grains.GetGrain<IShardGrain>(unloaded).Open(1));
+        await Refuses(() => cluster.Grains.GetGrain<IShardGrain>(unloaded).Open(new ShardOpening { Replica = "fake/0", Epoch = 1 }));
     }
 
     private static Task Refuses(Func<Task> call) => Assert.ThrowsAsync<ShardFailedException>(call);
