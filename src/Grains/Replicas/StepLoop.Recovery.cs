@@ -33,7 +33,7 @@ internal sealed partial class StepLoop
     /// <summary>Gives all groups back: their sessions go on elsewhere.</summary>
     public void Retire()
     {
-        FailAll(new EnumerationAbortedException($"Replica {_replicaKey} is not part of the topology any more."));
+        FailAll(new ReplicaUnavailableException($"Replica {_replicaKey} is not planned any more."));
         _reporter.Forget();
     }
 

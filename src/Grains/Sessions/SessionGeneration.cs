@@ -153,7 +153,7 @@ internal sealed partial class SessionGeneration(
         replicas.Invalidate();
         _lastFailure = failure;
         LogFailed(_accepted.SessionId, failure.GetType().Name, failure.Message);
-        bool transient = failure is SiloUnavailableException or OrleansMessageRejectionException or TimeoutException or EnumerationAbortedException;
+        bool transient = failure is SiloUnavailableException or OrleansMessageRejectionException or TimeoutException or EnumerationAbortedException or ReplicaUnavailableException;
         return transient || ++_unknownFailures < MostUnknownFailures;
     }
 

@@ -16,7 +16,7 @@ internal interface ITopologyControlGrain : ITopologyGrain
     Task<SiloOrders> Report([Immutable] SiloReport report);
 
     /// <summary>Gives a replica its shards and a new epoch, larger than every epoch before (persisted).</summary>
-    /// <exception cref="RequestRejectedException">The replica's shards are not loaded (yet): <see cref="RejectionReason.Overloaded"/>.</exception>
+    /// <exception cref="Replicas.ReplicaUnavailableException">It is not planned, or its shards are not loaded (yet).</exception>
     [Alias("OpenReplica")]
     Task<ReplicaAssignment> OpenReplica(string replicaKey);
 

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Security.Cryptography;
 using Cluster.Contracts;
+using Cluster.Grains.Replicas;
 using Cluster.Grains.Shards;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
@@ -85,7 +86,7 @@ internal sealed partial class TopologyGrain(
         if (replica is null || loaded < shards.Length)
         {
             string reason = replica is null ? "is not planned (any more)" : $"has {loaded} of its {shards.Length} shards loaded";
-            throw new RequestRejectedException(RejectionReason.Overloaded, $"Replica {replicaKey} {reason}.", retryAfterSeconds: 1);
+            throw new ReplicaUnavailableException($"Replica {replicaKey} {reason}.");
         }
 
         _loads.Remove(replicaKey);

@@ -1,6 +1,7 @@
-using System.Collections.Immutable;
+using System.Net;
 using Cluster.Contracts;
 using Cluster.Grains;
+using Cluster.Grains.Shards;
 using Cluster.Grains.Topology;
 using Cluster.Silo.Gateway;
 
@@ -12,6 +13,7 @@ namespace Cluster.Silo.Hosting;
 /// </summary>
 internal sealed partial class ShardKeeper(
     ShardStock stock,
+    ShardGroups groups,
     KnownModels models,
     IReadOnlyList<PreparedModel> prepared,
     ClusterOptions options,
@@ -31,7 +33,11 @@ internal sealed partial class ShardKeeper(
     {
         models.Add(prepared);
         if (options.Redis is not null)
+        {
+            groups.Listen(new IPEndPoint(identity.Host, options.MeshPort ?? 0), addresses.AdvertisedHost);
             return;
+        }
+
         TopologyPlan plan = TopologyPlan.For(new PlanningState
         {
             Declarations = [.. prepared.Select(model => model.Declaration).OrderBy(declaration => declaration.Description.Name, StringComparer.Ordinal)],
@@ -104,7 +110,7 @@ internal sealed partial class ShardKeeper(
 
     private SiloReport Report() => new()
     {
-        Silo = new SiloDescription(identity.Name, [.. Devices()], addresses.HttpUrl),
+        Silo = new SiloDescription(identity.Name, [.. Devices()], addresses.HttpUrl) { MeshEndpoint = groups.Endpoint },
         Declarations = [.. prepared.Select(model => model.Declaration)],
         ReplaceDeclarations = options.Redis is null,
         Shards = [.. stock.Reports()],

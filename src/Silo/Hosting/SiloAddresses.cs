@@ -14,10 +14,17 @@ internal sealed class SiloAddresses(IServer server, SiloIdentity identity)
         {
             string bound = server.Features.Get<IServerAddressesFeature>()?.Addresses.FirstOrDefault()
                 ?? throw new InvalidOperationException("The HTTP listener has not started.");
-            int port = new Uri(bound).Port;
+            return $"http://{AdvertisedHost}:{new Uri(bound).Port}";
+        }
+    }
+
+    /// <summary>Address under which others reach this silo; a pod says it in POD_IP, where its name may not resolve.</summary>
+    public string AdvertisedHost
+    {
+        get
+        {
             bool anywhere = identity.Host.Equals(IPAddress.Any) || identity.Host.Equals(IPAddress.IPv6Any);
-            string host = anywhere ? Dns.GetHostName() : new IPEndPoint(identity.Host, 0).ToString()[..^2];
-            return $"http://{host}:{port}";
+            return anywhere ? Environment.GetEnvironmentVariable("POD_IP") ?? Dns.GetHostName() : new IPEndPoint(identity.Host, 0).ToString()[..^2];
         }
     }
 }

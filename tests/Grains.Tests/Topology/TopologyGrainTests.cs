@@ -1,4 +1,5 @@
 using Cluster.Contracts;
+using Cluster.Grains.Replicas;
 using Cluster.Grains.Tests.Sessions;
 using Cluster.Grains.Topology;
 
@@ -38,8 +39,7 @@ public sealed class TopologyGrainTests
         await using SessionCluster restarted = await new SessionCluster { Storage = storage, HasReplica = false }.StartAsync();
         ITopologyControlGrain topology = restarted.Grains.GetGrain<ITopologyControlGrain>(0);
         Assert.DoesNotContain((await topology.Get(CancellationToken.None)).Replicas, replica => replica.Load.Ready);
-        RequestRejectedException refused = await Assert.ThrowsAsync<RequestRejectedException>(() => topology.OpenReplica(Replica));
-        Assert.Equal(RejectionReason.Overloaded, refused.Reason);
+        await Assert.ThrowsAsync<ReplicaUnavailableException>(() => topology.OpenReplica(Replica));
         await restarted.ReportReplicaAsync();
         Assert.Equal(1, (await topology.OpenReplica(Replica)).Epoch);
     }

@@ -30,6 +30,9 @@ public sealed class SiloProcess : IDisposable
     /// <summary>Environment of the process. Tests start and stop many silos: none lives long enough to profit from profiles.</summary>
     public Dictionary<string, string> Environment { get; } = new() { ["DOTNET_TieredPGO"] = "0" };
 
+    /// <summary>Its flags beside host, port and data folder.</summary>
+    public IReadOnlyList<string> Arguments => _arguments;
+
     /// <summary>HTTP port.</summary>
     public int Port { get; } = FreePort.Next();
 
