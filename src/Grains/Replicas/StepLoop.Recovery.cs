@@ -19,6 +19,7 @@ internal sealed partial class StepLoop
     private static readonly TimeSpan LongestBackoff = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan LongestStep = TimeSpan.FromSeconds(60);
     private Task? _opening;
+    private bool _isGivenUp;
     private long _lastProgress;
 
     private bool MakesProgress => !_isRunning || _time.GetElapsedTime(_lastProgress) < LongestStep;
@@ -63,7 +64,7 @@ internal sealed partial class StepLoop
         }
 
         ForgetFlights();
-        (_scheduler, _shards) = (scheduler, shards);
+        (_scheduler, _shards, _isGivenUp) = (scheduler, shards, false);
         Isolate(scheduler);
         _recorder.EpochOpened();
         foreach (Sequence sequence in left)
@@ -95,6 +96,7 @@ internal sealed partial class StepLoop
         {
             if (attempt == MaxOpenAttempts)
             {
+                _isGivenUp = true;
                 FailAll(new ReplicaFailedException($"Replica {_replicaKey} could not open a new epoch in {attempt} attempts: {failure.Message}"));
                 return;
             }

@@ -102,7 +102,7 @@ internal sealed partial class StepLoop
 
     /// <summary>Load now.</summary>
     public ReplicaLoad Load() => _scheduler is not { } scheduler
-        ? new ReplicaLoad()
+        ? new ReplicaLoad { Ready = !_isGivenUp } // Closed: it opens when it is asked.
         : new ReplicaLoad
         {
             Running = scheduler.RunningCount,

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.Json.Nodes;
 using Cluster.TestKit.Processes;
 
@@ -24,7 +25,7 @@ internal sealed class ResumingReader(SiloCluster cluster, JsonObject request)
     /// <summary>Reads to the end.</summary>
     public async Task<IReadOnlyList<string>> ReadAsync(int firstSilo)
     {
-        DateTime progress = DateTime.UtcNow;
+        long progress = Stopwatch.GetTimestamp();
         for (int attempt = 0; _events.Count == 0 || _events[^1] != ServerSentEvents.Done; attempt++)
         {
             int before = _events.Count;
@@ -41,8 +42,8 @@ internal sealed class ResumingReader(SiloCluster cluster, JsonObject request)
             }
 
             if (_events.Count > before)
-                progress = DateTime.UtcNow;
-            if (DateTime.UtcNow - progress > Patience)
+                progress = Stopwatch.GetTimestamp();
+            if (Stopwatch.GetElapsedTime(progress) > Patience)
                 throw new TimeoutException($"No event for {Patience.TotalSeconds} s after {_events.Count}: {_events.LastOrDefault()}\n{cluster.Outputs()}");
             if (_events.Count == 0 || _events[^1] != ServerSentEvents.Done)
             {

@@ -24,7 +24,14 @@ public sealed class SiloCluster : IDisposable
     public RedisServer Redis { get; } = new();
 
     /// <summary>The silos that run, oldest first.</summary>
-    public IReadOnlyList<SiloProcess> Silos => _silos;
+    public IReadOnlyList<SiloProcess> Silos
+    {
+        get
+        {
+            lock (_silos)
+                return [.. _silos];
+        }
+    }
 
     /// <summary>Starts Redis and silos, and waits until all of them are ready.</summary>
     /// <param name="program">Path of the built Cluster.Silo.dll.</param>
@@ -53,17 +60,29 @@ public sealed class SiloCluster : IDisposable
     {
         var silo = new SiloProcess(_program, ["--redis", Redis.Connection, "--silo-name", $"silo-{Interlocked.Increment(ref _started)}", .. _flags, .. declaring]);
         await silo.StartAsync();
-        lock (_silos)
-            _silos.Add(silo);
+        Remember(silo);
         return silo;
     }
 
     /// <summary>kill -9. It does not come back.</summary>
     public void Kill(SiloProcess silo)
     {
+        Forget(silo);
+        silo.Dispose();
+    }
+
+    /// <summary>Takes a silo out of <see cref="Silos"/>: a test goes on without it, and disposes it.</summary>
+    public void Forget(SiloProcess silo)
+    {
         lock (_silos)
             _silos.Remove(silo);
-        silo.Dispose();
+    }
+
+    /// <summary>Puts it back.</summary>
+    public void Remember(SiloProcess silo)
+    {
+        lock (_silos)
+            _silos.Add(silo);
     }
 
     /// <summary>Name of a silo.</summary>
@@ -72,7 +91,7 @@ public sealed class SiloCluster : IDisposable
     /// <summary>Changes a model's scale.</summary>
     public async Task ScaleAsync(string model, JsonObject scale)
     {
-        using HttpResponseMessage response = await _silos[^1].Http.PutAsJsonAsync($"/admin/models/{model}", scale);
+        using HttpResponseMessage response = await Silos[^1].Http.PutAsJsonAsync($"/admin/models/{model}", scale);
         if (response.StatusCode != HttpStatusCode.OK)
             throw new InvalidOperationException(await response.Content.ReadAsStringAsync());
     }
@@ -80,7 +99,7 @@ public sealed class SiloCluster : IDisposable
     /// <summary>Empties a silo.</summary>
     public async Task DrainAsync(SiloProcess silo)
     {
-        using HttpResponseMessage response = await _silos[0].Http.PostAsync($"/admin/silos/{NameOf(silo)}/drain", null);
+        using HttpResponseMessage response = await Silos[0].Http.PostAsync($"/admin/silos/{NameOf(silo)}/drain", null);
         if (response.StatusCode != HttpStatusCode.OK)
             throw new InvalidOperationException(await response.Content.ReadAsStringAsync());
     }
@@ -88,7 +107,7 @@ public sealed class SiloCluster : IDisposable
     /// <summary>The topology, as any silo tells it.</summary>
     public async Task<JsonNode> TopologyAsync()
     {
-        (HttpStatusCode status, string text) = await _silos[^1].GetAsync("/admin/topology");
+        (HttpStatusCode status, string text) = await Silos[^1].GetAsync("/admin/topology");
         return status == HttpStatusCode.OK ? JsonNode.Parse(text)! : throw new InvalidOperationException(text);
     }
 
