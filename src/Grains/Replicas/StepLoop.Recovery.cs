@@ -45,6 +45,11 @@ internal sealed partial class StepLoop
         {
             await opening;
         }
+        catch
+        {
+            _isGivenUp = true; // Until it can be opened.
+            throw;
+        }
         finally
         {
             if (_opening == opening)
