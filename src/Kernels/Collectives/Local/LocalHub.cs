@@ -79,7 +79,7 @@ internal sealed class LocalHub
     private static RankParker[] Parkers(int size, ProcessGroupOptions options)
     {
         // Spinning for somebody who has no core to run on only keeps him from getting one.
-        TimeSpan spin = size <= Environment.ProcessorCount ? options.Spin : TimeSpan.FromMicroseconds(Math.Min(1, options.Spin.TotalMicroseconds));
+        TimeSpan spin = size <= Environment.ProcessorCount ? options.LocalSpin : TimeSpan.FromMicroseconds(Math.Min(1, options.Spin.TotalMicroseconds));
         return [.. Enumerable.Range(0, size).Select(_ => new RankParker(spin))];
     }
 }
