@@ -1,3 +1,5 @@
+using System.Net;
+using Cluster.Kernels.Collectives;
 using Cluster.Kernels.Execution;
 using Cluster.Kernels.Sampling;
 using Cluster.TestKit;
@@ -53,6 +55,26 @@ public sealed class ParallelModelTests : IDisposable
         Assert.Equal(first.Greedy[..Continuation], decoding.Tokens[first.Ids.Length..][..Continuation]);
         Assert.Equal(second.Greedy[..Continuation], prefilling.Tokens[second.Ids.Length..]);
     }
+
+    /// <summary>Two processes, as the mesh sees it: ranks are dealt to them in turn, so that tensor ranks or stages meet over sockets, or both.</summary>
+    [Theory]
+    [InlineData("demo", 2, 1)]
+    [InlineData("experts", 2, 2)]
+    [InlineData("biased", 4, 1)]
+    [InlineData("llama", 1, 3)]
+    public async Task Replicas_over_sockets_give_the_same_bits(string name, int tensor, int stages)
+    {
+        string folder = Folder(name);
+        using TcpMesh first = Listen(), second = Listen();
+        await using LoadedShard shard = await LoadedShard.OpenAsync(folder);
+        await using LoadedReplica replica = await LoadedReplica.OpenAsync(folder, tensor, stages);
+        TcpMesh[] meshes = [.. replica.Engines.Select((_, rank) => rank % 2 == 0 ? first : second)];
+        var spec = new TcpGroupSpec("replica", 7, new byte[16], [.. meshes.Select(mesh => mesh.EndPoint)]);
+        replica.Join(await Task.WhenAll(meshes.Select((mesh, rank) => mesh.JoinAsync(spec, rank, TestContext.Current.CancellationToken))));
+        await CompareAsync(shard, replica, tolerance: 0);
+    }
+
+    private static TcpMesh Listen() => TcpMesh.Listen(new IPEndPoint(IPAddress.Loopback, 0), TcpMeshOptions.Default with { HeartbeatTimeout = TimeSpan.FromSeconds(20) });
 
     public static TheoryData<string, int, int> Comparisons => new()
     {
