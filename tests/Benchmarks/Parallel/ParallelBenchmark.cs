@@ -53,9 +53,9 @@ internal static class ParallelBenchmark
             await times.AddAsync("half", round, () => whole.DecodeAsync(sequences / 2, PromptTokens, 1, DecodeSteps));
             await times.AddAsync("pipeline", round, () => pipeline.DecodeAsync(sequences, PromptTokens, 2, DecodeSteps));
         }
-        Print($"decode, {sequences} sequences: one device {times.Milliseconds("whole")} ms, TP 2 {times.Milliseconds("tensor")} ms: {times.Ratio("whole", "tensor")}x");
+        Print($"decode, {sequences} sequences: one device {times.Milliseconds("whole")} ms, TP 2 {times.Milliseconds("tensor")} ms: {times.Ratio("whole", "tensor")}");
         if (splits)
-            Print($"    PP 2, two micro-batches of {sequences / 2}: {times.Milliseconds("pipeline")} ms; ideal 2 * t(b/2) = 2 * {times.Milliseconds("half")} ms: {2 * times.Value("half") / times.Value("pipeline"):F3}x of it ({times.Ratio("whole", "pipeline")}x of one device)");
+            Print($"    PP 2, two micro-batches of {sequences / 2}: {times.Milliseconds("pipeline")} ms; ideal 2 * t(b/2) = 2 * {times.Milliseconds("half")} ms: {2 * times.Value("half") / times.Value("pipeline"):F3}x of it ({times.Ratio("whole", "pipeline")} of one device)");
     }
 
     private static async Task PrefillAsync(ReplicaRunner whole, ReplicaRunner tensor, ReplicaRunner pipeline, int rounds)
@@ -68,8 +68,8 @@ internal static class ParallelBenchmark
             await times.AddAsync("pipeline", round, () => pipeline.PrefillAsync(PrefillTokens, Chunk));
         }
         const int Chunks = PrefillTokens / Chunk;
-        Print($"prefill, {PrefillTokens} tokens: one device {times.Milliseconds("whole")} ms, TP 2 {times.Milliseconds("tensor")} ms: {times.Ratio("whole", "tensor")}x");
-        Print($"    PP 2, {Chunks} chunks of {Chunk} in flight: {times.Milliseconds("pipeline")} ms: {times.Ratio("whole", "pipeline")}x (full pipeline, less the bubble of 1 in {Chunks + 1}: {(double)Chunks / (Chunks + 1):F3}x)");
+        Print($"prefill, {PrefillTokens} tokens: one device {times.Milliseconds("whole")} ms, TP 2 {times.Milliseconds("tensor")} ms: {times.Ratio("whole", "tensor")}");
+        Print($"    PP 2, {Chunks} chunks of {Chunk} in flight: {times.Milliseconds("pipeline")} ms: {times.Ratio("whole", "pipeline")} (full pipeline, less the bubble of 1 in {Chunks + 1}: {(double)Chunks / (Chunks + 1):F3}x)");
     }
 
     private static void Print(FormattableString line) => Console.WriteLine(line.ToString(CultureInfo.InvariantCulture));
@@ -96,6 +96,8 @@ internal static class ParallelBenchmark
 
         public string Milliseconds(string name) => (1e3 * Value(name)).ToString("F2", CultureInfo.InvariantCulture);
 
-        public string Ratio(string baseline, string name) => (Value(baseline) / Value(name)).ToString("F3", CultureInfo.InvariantCulture);
+        /// <summary>Ratio of medians, and of the best rounds: what other work on the machine takes from one of two ranks, the other waits for.</summary>
+        public string Ratio(string baseline, string name) => string.Create(
+            CultureInfo.InvariantCulture, $"{Value(baseline) / Value(name):F3}x (best rounds {_seconds[baseline].Min() / _seconds[name].Min():F3}x)");
     }
 }
