@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using Cluster.Kernels.Execution;
 
 namespace Cluster.Kernels.Cpu;
@@ -77,62 +76,44 @@ internal static unsafe class PanelPacker
         int firstRow = panel * PanelView.Width;
         int rows = Math.Min(PanelView.Width, job->Target.Outputs - firstRow);
         byte* target = job->Target.Panel(panel);
-        float* values = stackalloc float[ColumnBlock];
+        float* values = stackalloc float[ColumnBlock * PanelView.Width];
+        uint** lanes = stackalloc uint*[PanelView.Width];
         for (int column = 0; column < job->Target.Inputs; column += ColumnBlock)
         {
             int count = Math.Min(ColumnBlock, job->Target.Inputs - column);
-            for (int lane = 0; lane < PanelView.Width; lane++)
-            {
-                byte* to = target + ((long)column / 2 * PanelMatrix.PairBytes(job->Stored)) + (4 * lane);
-                if (lane < rows)
-                    PackLane(job, job->Rows[firstRow + lane], column, count, to, values);
-                else
-                    ClearLane(job->Stored, count, to);
-            }
+            for (int lane = 0; lane < rows; lane++)
+                lanes[lane] = Words(job, job->Rows[firstRow + lane], column, count, values + (ColumnBlock * lane));
+            Store(job, lanes, rows, count, target + ((long)column / 2 * PanelMatrix.PairBytes(job->Stored)));
         }
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void PackLane(PackJob* job, PackRow row, int column, int count, byte* to, float* values)
+    private static void Store(PackJob* job, uint** lanes, int rows, int count, byte* to)
     {
-        if (job->Stored == DType.Float32)
-        {
-            float* source = Widen(row, column, count, values);
-            if (job->Through is { } blocks && blocks != row.Type)
-                source = Round(blocks, source, count, values);
-            for (int k = 0; k < count; k++)
-                ((float*)to)[16L * k] = source[k];
-            if (count % 2 != 0)
-                ((float*)to)[16L * count] = 0;
+        bool isFloat = job->Stored == DType.Float32;
+        int words = isFloat ? count : count / 2;
+        int done = rows == PanelView.Width ? LaneStore.Sixteen(lanes, words, to) : 0;
+        for (int lane = 0; lane < PanelView.Width; lane += LaneStore.Lanes)
+            LaneStore.Four(lanes + lane, Math.Clamp(rows - lane, 0, LaneStore.Lanes), done, words, to + (4 * lane));
+        for (int lane = 0; lane < PanelView.Width && count % 2 != 0; lane++)
+            LaneStore.Word(to, words, lane) = isFloat || lane >= rows ? 0u : ((ushort*)lanes[lane])[count - 1];
+        if (job->Stored != DType.Float16)
             return;
-        }
-
-        ushort* halves = row.Type == job->Stored ? (ushort*)row.Start + column : Narrow(job->Stored, Widen(row, column, count, values), count, values);
-        uint exponents = 0;
-        for (int pair = 0; pair < count / 2; pair++)
+        for (int lane = 0; lane < rows; lane++)
         {
-            uint both = halves[2 * pair] | ((uint)halves[(2 * pair) + 1] << 16);
-            ((uint*)to)[16L * pair] = both;
-
-            // An all-ones fp16 exponent carries into the sign position when its lowest bit is added.
-            exponents |= ((both & 0x7C00) + 0x0400) | (((both >> 16) & 0x7C00) + 0x0400);
+            if (!LaneStore.IsFinite((ushort*)lanes[lane], count))
+                Volatile.Write(ref job->NonFinite, 1);
         }
-
-        if (count % 2 != 0)
-        {
-            ((uint*)to)[16L * (count / 2)] = halves[count - 1];
-            exponents |= ((uint)halves[count - 1] & 0x7C00) + 0x0400;
-        }
-
-        if (job->Stored == DType.Float16 && (exponents & 0x8000) != 0)
-            Volatile.Write(ref job->NonFinite, 1);
     }
 
-    private static void ClearLane(DType stored, int count, byte* to)
+    /// <summary>A stretch of a row as the panel stores it: where the file has it if it is of that type, else in <paramref name="values"/>.</summary>
+    private static uint* Words(PackJob* job, PackRow row, int column, int count, float* values)
     {
-        int words = stored == DType.Float32 ? 2 * ((count + 1) / 2) : (count + 1) / 2;
-        for (int i = 0; i < words; i++)
-            ((uint*)to)[16L * i] = 0;
+        if (row.Type == job->Stored)
+            return (uint*)(row.Start + row.Type.BytesOf(column));
+        float* source = Widen(row, column, count, values);
+        if (job->Through is { } blocks && blocks != row.Type)
+            source = Round(blocks, source, count, values);
+        return job->Stored == DType.Float32 ? (uint*)source : (uint*)Narrow(job->Stored, source, count, values);
     }
 
     private static float* Widen(PackRow row, int column, int count, float* values)
