@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using Cluster.Contracts;
 using Cluster.Grains.Text;
+using Cluster.Kernels.Execution;
 using Cluster.Kernels.Models;
 using Cluster.Kernels.Models.Gguf;
 
@@ -14,7 +15,7 @@ internal static class ServedModelReader
     /// <summary>Reads a checkpoint folder or a GGUF file.</summary>
     /// <param name="path">Folder with config.json and safetensors files, or a GGUF file (see <see cref="Checkpoint"/>).</param>
     /// <param name="name">Served name.</param>
-    /// <param name="options">max-model-len, quantization and generation-config.</param>
+    /// <param name="options">max-model-len, dtype, quantization, kv-cache-dtype and generation-config.</param>
     /// <param name="time">Clock of the declaration's date.</param>
     /// <exception cref="CheckpointFormatException">A file is missing, damaged or not supported.</exception>
     /// <exception cref="TokenizerFormatException">The tokenizer's files are damaged or not supported.</exception>
@@ -33,7 +34,7 @@ internal static class ServedModelReader
             {
                 Name = name,
                 Path = Path.GetFullPath(path),
-                Fingerprint = Fingerprint(index, options.Quantization),
+                Fingerprint = Fingerprint(index, options),
                 MaxModelLength = MaxModelLength(options.MaxModelLen, config.ContextLength),
                 Architecture = config.ModelType,
                 HasTokenizer = tokenizer is not null,
@@ -74,8 +75,22 @@ internal static class ServedModelReader
         ? throw new CheckpointFormatException("config.json", "max-model-len", $"1..{context} (the model's context)", $"{length}")
         : asked ?? context;
 
-    // Quantised weights give other tokens: they are another model under the same name.
-    private static string Fingerprint(CheckpointIndex index, string quantization) => Convert.ToHexStringLower(quantization == ClusterOptions.NoQuantization
-        ? index.Digest
-        : SHA256.HashData([.. index.Digest, .. Encoding.UTF8.GetBytes(quantization)]));
+    // Other stored types give other tokens: they are another model under the same name. A type that the checkpoint has anyway does not.
+    private static string Fingerprint(CheckpointIndex index, ClusterOptions options)
+    {
+        string weights = options.Dtype == TypeOf(index) ? "auto" : options.Dtype;
+        string keys = options.KvCacheDtype == "float32" ? "auto" : options.KvCacheDtype;
+        return Convert.ToHexStringLower((weights, options.Quantization, keys) == ("auto", ClusterOptions.NoQuantization, "auto")
+            ? index.Digest
+            : SHA256.HashData([.. index.Digest, .. Encoding.UTF8.GetBytes($"weights {weights}, quantization {options.Quantization}, keys {keys}")]));
+    }
+
+    // As --dtype spells it; null when the matrices are of several types or of none that it knows.
+    private static string? TypeOf(CheckpointIndex index) => index.Types switch
+    {
+        "BF16" or nameof(DType.BFloat16) => "bfloat16",
+        "F16" or nameof(DType.Float16) => "float16",
+        "F32" or nameof(DType.Float32) => "float32",
+        _ => null,
+    };
 }

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using Cluster.Kernels.Execution;
@@ -38,35 +39,38 @@ internal static unsafe class BlockPacker
         int outputs = checked((int)parts.Sum(part => (long)part.Rows));
         var matrix = new BlockMatrix(kind, outputs, parts[0].Columns);
         string? broken = null;
-        // Not the pool's region: its bodies are function pointers, which see no tensors, and only a load waits here.
-        Parallel.For(0, matrix.View.Panels, new ParallelOptions { MaxDegreeOfParallelism = pool.Threads }, panel =>
+        using var rows = new PackRows(pool, parts, BlockView.Width);
+        try
         {
-            if (!PackPanel(parts, matrix.View, panel, out HostTensor culprit))
-                broken = culprit.Name;
-        });
+            rows.Run((panel, lanes) => broken = PackPanel(parts, matrix.View, panel, lanes) ?? broken);
+        }
+        catch
+        {
+            matrix.Dispose();
+            throw;
+        }
         if (broken is null)
             return matrix;
         matrix.Dispose();
         throw new CheckpointFormatException("weights", $"tensor {broken}: scale of a group", "a finite number", "NaN or infinity");
     }
 
-    private static bool PackPanel(IReadOnlyList<HostTensor> parts, BlockView view, int panel, out HostTensor culprit)
+    /// <summary>Packs the rows of a panel; the name of a tensor with a scale that is not finite, or null.</summary>
+    private static string? PackPanel(IReadOnlyList<HostTensor> parts, BlockView view, int panel, ReadOnlySpan<PackRow> rows)
     {
-        culprit = default;
-        int outputs = Math.Min(BlockView.Width, view.Outputs - (panel * BlockView.Width));
+        string? broken = null;
         DType blockType = BlockType(view.Kind);
-        var blocks = new byte[blockType.BytesOf(view.Inputs)];
-        var values = new float[view.Inputs];
-        for (int lane = 0; lane < outputs; lane++)
+        byte[] blocks = ArrayPool<byte>.Shared.Rent((int)blockType.BytesOf(view.Inputs));
+        float[] values = ArrayPool<float>.Shared.Rent(view.Inputs);
+        for (int lane = 0; lane < rows.Length; lane++)
         {
-            (HostTensor part, int row) = Find(parts, (panel * BlockView.Width) + lane);
-            if (!PackLane(RowBlocksOf(part, row, blockType, blocks, values), view, view.Panel(panel), lane))
-            {
-                culprit = part;
-                return false;
-            }
+            HostTensor row = parts[rows[lane].Part] with { Pointer = rows[lane].Start, Rows = 1 };
+            if (!PackLane(RowBlocksOf(row, blockType, blocks, values), view, view.Panel(panel), lane))
+                broken = row.Name;
         }
-        return true;
+        ArrayPool<float>.Shared.Return(values);
+        ArrayPool<byte>.Shared.Return(blocks);
+        return broken;
     }
 
     private static DType BlockType(BlockKind kind) => kind switch
@@ -76,21 +80,14 @@ internal static unsafe class BlockPacker
         _ => DType.Q4_K,
     };
 
-    private static (HostTensor Part, int Row) Find(IReadOnlyList<HostTensor> parts, int output)
+    private static ReadOnlySpan<byte> RowBlocksOf(HostTensor row, DType blockType, byte[] blocks, float[] values)
     {
-        int part = 0;
-        while (output >= parts[part].Rows)
-            output -= parts[part++].Rows;
-        return (parts[part], output);
-    }
-
-    private static ReadOnlySpan<byte> RowBlocksOf(HostTensor part, int row, DType blockType, byte[] blocks, float[] values)
-    {
-        if (part.Type == blockType)
-            return new ReadOnlySpan<byte>((void*)part.RowAddress(row), blocks.Length);
-        part.ReadRow(row, values);
-        BlockQuantizer.Quantize(blockType, values, blocks);
-        return blocks;
+        int bytes = (int)blockType.BytesOf(row.Columns);
+        if (row.Type == blockType)
+            return new ReadOnlySpan<byte>((void*)row.Pointer, bytes);
+        row.ReadRow(0, values);
+        BlockQuantizer.Quantize(blockType, values.AsSpan(0, row.Columns), blocks);
+        return blocks.AsSpan(0, bytes);
     }
 
     private static bool PackLane(ReadOnlySpan<byte> blocks, BlockView view, byte* panel, int lane)

@@ -72,6 +72,8 @@ internal static unsafe class LaneStore
                 Avx512F.Shuffle4x128(highAb, highEf, 0xDD).StoreAlignedNonTemporal((uint*)(to + (LineBytes * (12 + j))));
             }
         }
+        // Such stores are ordered with nothing that follows.
+        Sse.StoreFence();
         return whole;
     }
 

@@ -56,82 +56,82 @@ internal static unsafe class PanelPacker
     private static PanelMatrix Pack(CpuThreadPool pool, IReadOnlyList<HostTensor> parts, int outputs, int inputs, DType stored, DType? through, out bool finite)
     {
         var matrix = new PanelMatrix(outputs, inputs, stored);
-        using var rows = new NativeBlock((long)outputs * sizeof(PackRow), zeroed: false);
-        var next = (PackRow*)rows.Pointer;
-        foreach (HostTensor part in parts)
+        var job = new PackJob(parts, matrix.View, stored, through);
+        using var rows = new PackRows(pool, parts, PanelView.Width);
+        try
         {
-            for (int row = 0; row < part.Rows; row++)
-                *next++ = new PackRow((byte*)part.RowAddress(row), part.Type);
+            rows.Run((panel, lanes) => PackPanel(job, panel, lanes));
         }
-
-        var job = new PackJob { Rows = (PackRow*)rows.Pointer, Target = matrix.View, Stored = stored, Through = through };
-        pool.Run(matrix.View.Panels, (long)outputs * inputs, &job, &PackPanel);
-        finite = job.NonFinite == 0;
+        catch
+        {
+            matrix.Dispose();
+            throw;
+        }
+        finite = !job.HasNonFinite;
         return matrix;
     }
 
-    private static void PackPanel(void* argument, int panel, int thread)
+    private static void PackPanel(PackJob job, int panel, ReadOnlySpan<PackRow> rows)
     {
-        var job = (PackJob*)argument;
-        int firstRow = panel * PanelView.Width;
-        int rows = Math.Min(PanelView.Width, job->Target.Outputs - firstRow);
-        byte* target = job->Target.Panel(panel);
+        byte* target = job.Target.Panel(panel);
         float* values = stackalloc float[ColumnBlock * PanelView.Width];
         uint** lanes = stackalloc uint*[PanelView.Width];
-        for (int column = 0; column < job->Target.Inputs; column += ColumnBlock)
+        for (int column = 0; column < job.Target.Inputs; column += ColumnBlock)
         {
-            int count = Math.Min(ColumnBlock, job->Target.Inputs - column);
-            for (int lane = 0; lane < rows; lane++)
-                lanes[lane] = Words(job, job->Rows[firstRow + lane], column, count, values + (ColumnBlock * lane));
-            Store(job, lanes, rows, count, target + ((long)column / 2 * PanelMatrix.PairBytes(job->Stored)));
+            int count = Math.Min(ColumnBlock, job.Target.Inputs - column);
+            for (int lane = 0; lane < rows.Length; lane++)
+                lanes[lane] = Words(job, rows[lane], column, count, values + (ColumnBlock * lane));
+            Store(job, lanes, rows.Length, count, target + ((long)column / 2 * PanelMatrix.PairBytes(job.Stored)));
         }
     }
 
-    private static void Store(PackJob* job, uint** lanes, int rows, int count, byte* to)
+    private static void Store(PackJob job, uint** lanes, int rows, int count, byte* to)
     {
-        bool isFloat = job->Stored == DType.Float32;
+        bool isFloat = job.Stored == DType.Float32;
         int words = isFloat ? count : count / 2;
         int done = rows == PanelView.Width ? LaneStore.Sixteen(lanes, words, to) : 0;
         for (int lane = 0; lane < PanelView.Width; lane += LaneStore.Lanes)
             LaneStore.Four(lanes + lane, Math.Clamp(rows - lane, 0, LaneStore.Lanes), done, words, to + (4 * lane));
         for (int lane = 0; lane < PanelView.Width && count % 2 != 0; lane++)
             LaneStore.Word(to, words, lane) = isFloat || lane >= rows ? 0u : ((ushort*)lanes[lane])[count - 1];
-        if (job->Stored != DType.Float16)
+        if (job.Stored != DType.Float16)
             return;
         for (int lane = 0; lane < rows; lane++)
         {
             if (!LaneStore.IsFinite((ushort*)lanes[lane], count))
-                Volatile.Write(ref job->NonFinite, 1);
+                job.HasNonFinite = true;
         }
     }
 
     /// <summary>A stretch of a row as the panel stores it: where the file has it if it is of that type, else in <paramref name="values"/>.</summary>
-    private static uint* Words(PackJob* job, PackRow row, int column, int count, float* values)
+    private static uint* Words(PackJob job, PackRow row, int column, int count, float* values)
     {
-        if (row.Type == job->Stored)
-            return (uint*)(row.Start + row.Type.BytesOf(column));
-        float* source = Widen(row, column, count, values);
-        if (job->Through is { } blocks && blocks != row.Type)
+        DType type = job.Parts[row.Part].Type;
+        var start = (byte*)row.Start;
+        if (type == job.Stored && job.Through is null)
+            return (uint*)(start + type.BytesOf(column));
+        float* source = Widen(start, type, column, count, values);
+        if (job.Through is { } blocks && blocks != type)
             source = Round(blocks, source, count, values);
-        return job->Stored == DType.Float32 ? (uint*)source : (uint*)Narrow(job->Stored, source, count, values);
+        return job.Stored == DType.Float32 ? (uint*)source : (uint*)Narrow(job.Stored, source, count, values);
     }
 
-    private static float* Widen(PackRow row, int column, int count, float* values)
+    private static float* Widen(byte* start, DType type, int column, int count, float* values)
     {
-        switch (row.Type)
+        switch (type)
         {
             case DType.Float32:
-                return (float*)row.Start + column;
+                return (float*)start + column;
             case DType.BFloat16:
                 for (int k = 0; k < count; k++)
-                    values[k] = BFloat.Widen(((ushort*)row.Start)[column + k]);
+                    values[k] = BFloat.Widen(((ushort*)start)[column + k]);
                 return values;
             case DType.Float16:
                 for (int k = 0; k < count; k++)
-                    values[k] = (float)((Half*)row.Start)[column + k];
+                    values[k] = (float)((Half*)start)[column + k];
                 return values;
             default:
-                BlockReader.Read(row.Type, new ReadOnlySpan<byte>(row.Start + row.Type.BytesOf(column), (int)row.Type.BytesOf(count)), new Span<float>(values, count));
+                BlockReader.Read(type, new ReadOnlySpan<byte>(start + type.BytesOf(column), (int)type.BytesOf(count)), new Span<float>(values, count));
                 return values;
         }
     }
@@ -154,20 +154,16 @@ internal static unsafe class PanelPacker
         return halves;
     }
 
-    private readonly struct PackRow(byte* start, DType type)
+    /// <param name="parts">Stacked tensors.</param>
+    /// <param name="target">Where they go.</param>
+    /// <param name="stored">Type of the panels.</param>
+    /// <param name="through">Block type that fp32 panels take their values through, or null.</param>
+    private sealed class PackJob(IReadOnlyList<HostTensor> parts, PanelView target, DType stored, DType? through)
     {
-        public readonly byte* Start = start;
-        public readonly DType Type = type;
-    }
-
-    private struct PackJob
-    {
-        public PackRow* Rows;
-        public PanelView Target;
-        public DType Stored;
-
-        /// <summary>Block type that fp32 panels take their values through, or null.</summary>
-        public DType? Through;
-        public int NonFinite;
+        public readonly IReadOnlyList<HostTensor> Parts = parts;
+        public readonly PanelView Target = target;
+        public readonly DType Stored = stored;
+        public readonly DType? Through = through;
+        public volatile bool HasNonFinite;
     }
 }

@@ -1,3 +1,5 @@
+using Cluster.Kernels.Models;
+
 namespace Cluster.Kernels.Execution;
 
 /// <summary>
@@ -14,6 +16,9 @@ namespace Cluster.Kernels.Execution;
 /// <param name="Name">Name in the checkpoint, for messages.</param>
 public readonly unsafe record struct HostTensor(nint Pointer, DType Type, int Rows, int Columns, long RowStride, string Name)
 {
+    /// <summary>File that is mapped there, or null.</summary>
+    internal MappedFile? File { get; init; }
+
     /// <summary>Elements in all.</summary>
     public long Length => (long)Rows * Columns;
 

@@ -67,7 +67,7 @@ public sealed class ShardEngine : IShardEngine
         ArgumentNullException.ThrowIfNull(device);
         ModelConfig config = ModelConfig.Load(spec.ModelFolder);
         if (spec.Quantization != WeightQuantization.None && Checkpoint.ReadIndex(spec.ModelFolder).IsQuantized)
-            throw new ShardSpecException(nameof(spec.Quantization), "None: the checkpoint's weights are quantised already", spec.Quantization.ToString());
+            throw new ShardSpecException(nameof(spec.Quantization), "None: the checkpoint's weights are quantised already and are used as they are", spec.Quantization.ToString());
         IWeightSource source = Checkpoint.Open(spec.ModelFolder, config);
         DecoderModel? model = null;
         ShardMemory? memory = null;

@@ -1,11 +1,13 @@
 using System.Globalization;
 using System.IO.MemoryMappedFiles;
+using Microsoft.Win32.SafeHandles;
 
 namespace Cluster.Kernels.Models;
 
 /// <summary>A file, mapped read-only for as long as this lives.</summary>
 internal sealed unsafe class MappedFile : IDisposable
 {
+    private readonly SafeFileHandle _handle;
     private readonly MemoryMappedFile _file;
     private readonly MemoryMappedViewAccessor _view;
 
@@ -17,9 +19,10 @@ internal sealed unsafe class MappedFile : IDisposable
         Identity = string.Create(CultureInfo.InvariantCulture, $"{file.FullName}|{Length}|{file.LastWriteTimeUtc.Ticks}");
         if (Length < minimum)
             throw new CheckpointFormatException(Name, "file", $"at least {minimum} bytes", $"{Length} bytes");
-        _file = MemoryMappedFile.CreateFromFile(path, FileMode.Open, null, 0, MemoryMappedFileAccess.Read);
+        _handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.Read, FileOptions.SequentialScan);
         try
         {
+            _file = MemoryMappedFile.CreateFromFile(_handle, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
             _view = _file.CreateViewAccessor(0, Length, MemoryMappedFileAccess.Read);
             byte* start = null;
             _view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);
@@ -58,6 +61,20 @@ internal sealed unsafe class MappedFile : IDisposable
         }
     }
 
+    /// <summary>Copies bytes that are mapped at <paramref name="address"/> without touching the mapping.</summary>
+    /// <exception cref="CheckpointFormatException">The file has been cut short.</exception>
+    public void Read(nint address, Span<byte> bytes)
+    {
+        long position = address - (nint)Start;
+        for (int done = 0; done < bytes.Length;)
+        {
+            int count = RandomAccess.Read(_handle, bytes[done..], position + done);
+            if (count == 0)
+                throw new CheckpointFormatException(Name, "file", $"{Length} bytes, as when it was opened", $"an end at {position + done}");
+            done += count;
+        }
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {
@@ -66,6 +83,7 @@ internal sealed unsafe class MappedFile : IDisposable
             _view.SafeMemoryMappedViewHandle.ReleasePointer();
             _view.Dispose();
         }
-        _file.Dispose();
+        _file?.Dispose();
+        _handle.Dispose();
     }
 }

@@ -20,6 +20,9 @@ internal sealed unsafe class SafetensorsFile : IDisposable
     /// <summary>File name without its folder, for messages.</summary>
     public string Name => _file.Name;
 
+    /// <summary>The mapping.</summary>
+    public MappedFile Mapping => _file;
+
     /// <summary>Equal for two mappings of the same contents.</summary>
     public string Identity => _file.Identity;
 

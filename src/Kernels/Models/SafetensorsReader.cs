@@ -171,7 +171,7 @@ public sealed class SafetensorsReader : IWeightSource
             "I32" => DType.Int32,
             _ => throw new CheckpointFormatException(file.Name, $"tensor {name}: dtype", "F32, BF16, F16 or I32", entry.DType),
         };
-        return new HostTensor(file.Address(entry), type, rows, columns, columns, name);
+        return new HostTensor(file.Address(entry), type, rows, columns, columns, name) { File = file.Mapping };
     }
 
     private static string Show(IReadOnlyList<long> shape) => $"[{string.Join(", ", shape)}]";

@@ -9,7 +9,6 @@ namespace Cluster.Kernels.Models;
 internal sealed class WeightLoader(IDeviceOps ops, IWeightSource source, DType? weightType, WeightQuantization quantization, TensorPartition partition)
 {
     private readonly List<string> _kept = [];
-    private string? _embedding;
 
     /// <summary>Which part of every layer is loaded.</summary>
     public TensorPartition Partition { get; } = partition;
@@ -21,11 +20,7 @@ internal sealed class WeightLoader(IDeviceOps ops, IWeightSource source, DType? 
     public VectorWeight Vector(string name, int length) => ops.LoadVector(Floating(name, source.Vector(name, length)));
 
     /// <summary>The embedding table, all of it: it is read where the checkpoint is mapped and takes no memory of a rank.</summary>
-    public EmbeddingTable Embedding(string name, int vocabulary, int hidden)
-    {
-        _embedding = name;
-        return ops.LoadEmbedding(Floating(name, source.Matrix(name, vocabulary, hidden)));
-    }
+    public EmbeddingTable Embedding(string name, int vocabulary, int hidden) => ops.LoadEmbedding(Floating(name, source.Matrix(name, vocabulary, hidden)));
 
     /// <summary>Rows of a linear layer of one or several stacked modules.</summary>
     public LinearWeight ColumnParallel(bool hasBias, int inFeatures, params ReadOnlySpan<LinearRows> modules) =>
@@ -143,10 +138,10 @@ internal sealed class WeightLoader(IDeviceOps ops, IWeightSource source, DType? 
         return part.Count == whole ? tensors : $"{tensors}[{part.Start}+{part.Count}]";
     }
 
-    // The rows of the embedding table are read at every step, also where it is the LM head as well.
+    // Also of an embedding table that is the LM head as well: rows that steps ask for come back from the page cache.
     private void Release(IEnumerable<string> names)
     {
-        foreach (string name in names.Where(name => name != _embedding))
+        foreach (string name in names)
             source.Release(name);
     }
 

@@ -56,7 +56,7 @@ internal sealed record PreparedModel(ModelDeclaration Declaration, ServedModel S
             if (!Directory.Exists(folder) && !File.Exists(folder))
                 throw new StartFailedException("there is no such folder or GGUF file");
             if (options.Quantization != ClusterOptions.NoQuantization && Checkpoint.ReadIndex(folder) is { IsQuantized: true } index)
-                throw new StartFailedException($"--quantization: must be none, its weights are quantised already ({index.Types}), got {options.Quantization}");
+                throw new StartFailedException($"--quantization {options.Quantization}: the weights of model '{name}' ({folder}) are quantised already ({index.Types}) and are served as they are; leave the flag out, or give a checkpoint of float weights (BF16, F16 or F32)");
             ModelConfig config = ModelConfig.Load(folder);
             var layout = new ModelLayout(options.TensorParallelSize, options.PipelineParallelSize);
             if (layout.TensorParallelSize > config.QueryHeads)

@@ -49,7 +49,7 @@ public sealed class GgufTests
     [Theory]
     [InlineData("truncated", "bytes of data")]
     [InlineData("big-endian", "little-endian")]
-    [InlineData("quantised twice", "--quantization")]
+    [InlineData("quantised twice", "--quantization int8: the weights of model")]
     [InlineData("not there", "no such folder or GGUF file")]
     public async Task TheStartEndsWithOneClearError(string damage, string mentions)
     {

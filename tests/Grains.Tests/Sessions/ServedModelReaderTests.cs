@@ -51,6 +51,20 @@ public sealed class ServedModelReaderTests : IDisposable
     }
 
     [Fact]
+    public void Fingerprint_SaysWhatIsComputedWith()
+    {
+        string folder = Copy("llama");
+        string Of(string dtype, string quantization = "none", string keys = "auto") =>
+            Read(folder, new ClusterOptions { Dtype = dtype, Quantization = quantization, KvCacheDtype = keys }).Description.Fingerprint;
+        string plain = Read(folder).Description.Fingerprint;
+        string[] all = [plain, Of("float16"), Of("bfloat16"), Of("float32"), Of("auto", "int8"), Of("auto", "int4"), Of("auto", keys: "bfloat16"), Of("auto", keys: "int8"), Of("float16", "int8")];
+        // One of the three types is the checkpoint's own: asking for it changes nothing.
+        Assert.Equal(all.Length - 1, all.Distinct().Count());
+        Assert.Single(all.Skip(1), plain);
+        Assert.Equal(plain, Of("auto", keys: "float32"));
+    }
+
+    [Fact]
     public void GenerationConfig_GivesDefaultsAndEndTokens()
     {
         string folder = Copy("llama", """{"temperature":0.6,"top_k":400,"top_p":0.95,"min_p":0.1,"repetition_penalty":1.2,"eos_token_id":[2,7],"do_sample":true}""");

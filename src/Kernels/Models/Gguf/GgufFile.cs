@@ -36,6 +36,9 @@ public sealed unsafe class GgufFile : IDisposable
     /// <summary>File name without its folder, for messages.</summary>
     public string Name => _file.Name;
 
+    /// <summary>The mapping.</summary>
+    internal MappedFile Mapping => _file;
+
     /// <summary>Path, size and date: equal for two mappings of the same contents.</summary>
     public string Identity => _file.Identity;
 

@@ -36,7 +36,7 @@ internal sealed class GgufWeights(GgufFile file, ModelConfig config) : IWeightSo
         if (!Trim(tensor.Shape).SequenceEqual(Trim(expected)))
             throw Wrong(tensor, "shape", Show(expected), Show(tensor.Shape));
         nint start = file.Address(tensor) + (nint)(Math.Max(0, expert) * rows * tensor.Type.BytesOf(columns));
-        return new HostTensor(start, tensor.Type, rows, columns, columns, name);
+        return new HostTensor(start, tensor.Type, rows, columns, columns, name) { File = file.Mapping };
     }
 
     public IReadOnlyList<HostTensor> Rows(string name, int rows, int columns)
