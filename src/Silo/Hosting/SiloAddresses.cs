@@ -18,13 +18,13 @@ internal sealed class SiloAddresses(IServer server, SiloIdentity identity)
         }
     }
 
-    /// <summary>Address under which others reach this silo; a pod says it in POD_IP, where its name may not resolve.</summary>
+    /// <summary>Address under which others reach this silo; a pod knows it, where its name may not resolve.</summary>
     public string AdvertisedHost
     {
         get
         {
             bool anywhere = identity.Host.Equals(IPAddress.Any) || identity.Host.Equals(IPAddress.IPv6Any);
-            return anywhere ? Environment.GetEnvironmentVariable("POD_IP") ?? Dns.GetHostName() : new IPEndPoint(identity.Host, 0).ToString()[..^2];
+            return anywhere ? identity.Pod?.Host ?? Dns.GetHostName() : new IPEndPoint(identity.Host, 0).ToString()[..^2];
         }
     }
 }

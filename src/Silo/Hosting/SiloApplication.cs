@@ -14,7 +14,7 @@ namespace Cluster.Silo.Hosting;
 internal static class SiloApplication
 {
     // After the drain everything stops quickly; this only bounds a store or a socket that hangs.
-    private static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(15);
+    internal static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(15);
 
     /// <summary>Builds the application; nothing has started yet, and its routes are not mapped.</summary>
     /// <param name="options">All settings.</param>

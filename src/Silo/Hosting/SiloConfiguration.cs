@@ -39,12 +39,17 @@ internal static class SiloConfiguration
 
     private static void JoinCluster(ISiloBuilder silo, ClusterOptions options, SiloIdentity identity, string redis)
     {
+        // First, so that the settings win over variables which the package reads.
+        if (identity.Pod is not null)
+            PodIdentity.Watch(silo);
         silo.Configure<Orleans.Configuration.ClusterOptions>(o =>
         {
             o.ClusterId = options.ClusterId;
             o.ServiceId = options.ClusterId;
         });
-        if (IPAddress.IsLoopback(identity.Host))
+        if (identity.Pod is { } pod)
+            pod.ConfigureEndpoints(silo, identity.Ports);
+        else if (IPAddress.IsLoopback(identity.Host))
             silo.ConfigureEndpoints(IPAddress.Loopback, identity.Ports.Silo, identity.Ports.Gateway);
         else
             silo.ConfigureEndpoints(identity.Ports.Silo, identity.Ports.Gateway, listenOnAnyHostAddress: true);

@@ -18,11 +18,17 @@ internal sealed record SiloIdentity
     /// <summary>Orleans ports.</summary>
     public required OrleansPorts Ports { get; init; }
 
+    /// <summary>The pod that the silo runs in; null outside Kubernetes.</summary>
+    public PodIdentity? Pod { get; init; }
+
     /// <summary>Fills in what the options leave open.</summary>
-    /// <exception cref="StartFailedException">The data folder cannot be used.</exception>
-    public static SiloIdentity For(ClusterOptions options)
+    /// <param name="options">All settings.</param>
+    /// <param name="variable">Variables of the environment.</param>
+    /// <exception cref="StartFailedException">The data folder cannot be used, or the name is not the pod's.</exception>
+    public static SiloIdentity For(ClusterOptions options, Func<string, string?> variable)
     {
-        string name = options.SiloName ?? $"{Environment.MachineName}-{options.Port}";
+        PodIdentity? pod = PodIdentity.Find(variable);
+        string name = pod?.SiloName(options.SiloName) ?? options.SiloName ?? $"{Environment.MachineName}-{options.Port}";
         string folder = FolderOf(options);
         try
         {
@@ -31,6 +37,7 @@ internal sealed record SiloIdentity
             {
                 Name = name,
                 DataFolder = folder,
+                Pod = pod,
                 Host = options.Host == "localhost" ? IPAddress.Loopback : IPAddress.Parse(options.Host),
                 Ports = OrleansPorts.Remember(folder, name, options.SiloPort, options.GatewayPort),
             };

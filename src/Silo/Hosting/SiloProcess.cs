@@ -33,7 +33,7 @@ internal static class SiloProcess
         await StartChecks.Run(options);
         // The folder belongs to one silo; with Redis nothing in it needs a lock.
         using DataFolder? folder = options.Redis is null ? await Take(options) : null;
-        SiloIdentity identity = SiloIdentity.For(options);
+        SiloIdentity identity = SiloIdentity.For(options, Environment.GetEnvironmentVariable);
         using SqliteStore? store = folder is null ? null : Open(folder);
         await using WebApplication application = SiloApplication.Build(options, memory, models, identity, store, configuration);
         await models;
