@@ -57,7 +57,7 @@ internal static class SettingTable
         Silo.Text("data-dir", "DIR", "Embedded store, remembered ports, caches.", "application-data folder of the platform", (o, v) => o.DataDir = v),
         Silo.Text("redis", "CONNECTION", "Join the cluster kept in this Redis.", "one silo with the embedded store", (o, v) => o.Redis = v),
         Silo.Text("cluster-id", "ID", "Which cluster.", "cluster", (o, v) => o.ClusterId = v),
-        Silo.Text("silo-name", "NAME", "Which silo.", "host name and HTTP port", (o, v) => o.SiloName = v),
+        Silo.Text("silo-name", "NAME", "Which silo.", "the pod's name, else host name and HTTP port", (o, v) => o.SiloName = v),
         Silo.Integer("silo-port", "Orleans port between silos.", "a free one, remembered", 1, 65535, o => o.SiloPort, (o, v) => o.SiloPort = (int)v),
         Silo.Integer("gateway-port", "Orleans port for clients.", "a free one, remembered", 1, 65535, o => o.GatewayPort, (o, v) => o.GatewayPort = (int)v),
         Silo.Integer("mesh-port", "Port for the direct connections between shards.", "a free one", 1, 65535, o => o.MeshPort, (o, v) => o.MeshPort = (int)v),
