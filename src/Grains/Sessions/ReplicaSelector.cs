@@ -5,11 +5,13 @@ using Cluster.Grains.Topology;
 namespace Cluster.Grains.Sessions;
 
 /// <summary>
-/// Picks the replica that a session's sequences go to: the least loaded ready one. One per silo; the topology is asked
-/// at most twice a second, and what this silo has submitted since then is counted on top of the reported load.
+/// Picks the replica that a session's sequences go to, by load and by what its prefix cache should hold. One per silo; the
+/// topology is asked at most twice a second, and what this silo has submitted since then is counted on top of the reported load.
 /// </summary>
-internal sealed class ReplicaSelector(IGrainFactory grains, TimeProvider time)
+internal sealed class ReplicaSelector(IGrainFactory grains, PrefixAffinity affinity, TimeProvider time)
 {
+    // More sequences in a batch cost far less than a prompt: a few more are no reason to compute one again.
+    private const int AcceptedImbalance = 8;
     private static readonly TimeSpan Freshness = TimeSpan.FromMilliseconds(500);
 
     private readonly ConcurrentDictionary<string, int> _submitted = new(StringComparer.Ordinal);
@@ -17,28 +19,33 @@ internal sealed class ReplicaSelector(IGrainFactory grains, TimeProvider time)
     private Task<Snapshot>? _refresh;
 
     /// <summary>
-    /// The least loaded ready replica of a model. One that is complete but not ready is taken when there is no other: it
-    /// recovers when it is asked. Null when there is none outside <paramref name="excluded"/>.
+    /// The replica for a prompt: of those that are hardly busier than the least loaded one, the one that was given the longest
+    /// beginning of it. One that is complete but not ready is taken when there is no other: it recovers when it is asked. Null
+    /// when there is none outside <paramref name="excluded"/>.
     /// </summary>
-    public async ValueTask<ReplicaDescription?> SelectAsync(string model, IReadOnlyCollection<string> excluded, CancellationToken cancellationToken)
+    public async ValueTask<ReplicaDescription?> SelectAsync(
+        string model, ReadOnlyMemory<int> prompt, IReadOnlyCollection<string> excluded, CancellationToken cancellationToken)
     {
-        ReplicaDescription? best = null;
-        (bool IsUnready, int Load) least = (true, int.MaxValue);
-        foreach (ReplicaDescription replica in await CompleteAsync(model, cancellationToken))
-        {
-            if (excluded.Contains(replica.Key))
-                continue;
-            int load = replica.Load.Running + (2 * replica.Load.Waiting) + _submitted.GetValueOrDefault(replica.Key);
-            (bool IsUnready, int Load) rank = (!replica.Load.Ready, load);
-            if (best is not null && rank.CompareTo(least) >= 0)
-                continue;
-            (best, least) = (replica, rank);
-        }
-
-        if (best is not null)
-            _submitted.AddOrUpdate(best.Key, 1, static (_, count) => count + 1);
+        ReplicaDescription[] candidates = [.. (await CompleteAsync(model, cancellationToken)).Where(replica => !excluded.Contains(replica.Key))];
+        if (candidates.Length == 0)
+            return null;
+        ReplicaDescription best = candidates.Length == 1 ? candidates[0] : Choose(candidates, affinity.Match(model, prompt.Span));
+        affinity.Note(model, prompt.Span, best.Key);
+        _submitted.AddOrUpdate(best.Key, 1, static (_, count) => count + 1);
         return best;
     }
+
+    private ReplicaDescription Choose(ReplicaDescription[] candidates, IReadOnlyDictionary<string, int> matches)
+    {
+        int least = candidates.Where(replica => replica.Load.Ready).Select(LoadOf).DefaultIfEmpty(int.MaxValue).Min();
+        return candidates
+            .OrderBy(replica => !replica.Load.Ready)
+            .ThenByDescending(replica => least != int.MaxValue && LoadOf(replica) <= least + AcceptedImbalance ? matches.GetValueOrDefault(replica.Key) : 0)
+            .ThenBy(LoadOf)
+            .First();
+    }
+
+    private int LoadOf(ReplicaDescription replica) => replica.Load.Running + (2 * replica.Load.Waiting) + _submitted.GetValueOrDefault(replica.Key);
 
     /// <summary>Whether every replica of a model has a full queue, as far as is known.</summary>
     public async ValueTask<bool> IsFullAsync(string model, int maxQueued, CancellationToken cancellationToken)

@@ -47,7 +47,7 @@ internal sealed partial class SessionGeneration(
             cancellationToken.ThrowIfCancellationRequested();
             try
             {
-                ReplicaDescription? replica = await replicas.SelectAsync(_accepted.Request.Model, _full, cancellationToken);
+                ReplicaDescription? replica = await replicas.SelectAsync(_accepted.Request.Model, _accepted.Prompts[0].TokenIds.AsMemory(), _full, cancellationToken);
                 if (replica is not null)
                     await ConsumeAsync(replica, cancellationToken);
                 else

@@ -33,6 +33,7 @@ internal sealed record SessionServices(
         services.TryAddSingleton(TimeProvider.System);
         services.TryAddSingleton<SeedSource>();
         services.TryAddSingleton<RequestAdmission>();
+        services.TryAddSingleton<PrefixAffinity>();
         services.TryAddSingleton<ReplicaSelector>();
         services.TryAddSingleton(provider => new SessionServices(
             provider.GetRequiredKeyedService<IGrainStorage>("Default"),
