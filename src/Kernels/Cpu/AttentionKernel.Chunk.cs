@@ -4,17 +4,16 @@ namespace Cluster.Kernels.Cpu;
 
 internal static unsafe partial class AttentionKernel<TLanes, TVector>
 {
-    /// <summary>score[query, key - chunk] for the chunk's keys; other lanes hold anything, the weights leave them out.</summary>
+    /// <summary>score[query, key - chunk] for a stretch's keys; other lanes hold anything, the weights leave them out.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Score<TFormat>(ref Work work, int head, int slot)
+    private static void Score<TFormat>(ref Work work, int head, int slot, int key)
         where TFormat : struct, IKvFormat
     {
         AttentionJob* job = work.Job;
-        work.Ahead.Enter(work.HeadsPerBatch == 1 ? 2 * head : head);
         bool aligned = job->BlockSize % PanelView.Width == 0;
-        (int block, int offset) = Math.DivRem(work.First, job->BlockSize);
-        int key = work.First;
-        while (key < work.ChunkEnd)
+        int end = work.StretchEnd(key);
+        (int block, int offset) = Math.DivRem(key, job->BlockSize);
+        while (key < end)
         {
             int groupStart = key - (offset % PanelView.Width);
             int streams = 0;
@@ -32,7 +31,7 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
                     offset = 0;
                 }
             }
-            while (aligned && key < work.ChunkEnd);
+            while (aligned && key < end);
             ScoreGroups<TFormat>(ref work, head, work.Score(slot, 0) + groupStart - work.Chunk, streams);
         }
     }
@@ -60,31 +59,31 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
             tile.Rows = work.Count;
             tile.Sums = scores + (stream * TLanes.Width);
             tile.SetStreams(work.Streams + stream, Math.Min(vectors, streams - stream));
-            bool prefetch = work.Ahead.Take(ref piece);
+            bool prefetch = work.Ahead.Take(ref tile, piece.Pairs * TFormat.PairBytes / 64, piece.Pairs * tile.Vectors * LineShare<TFormat>() / 64);
             KvTile<TLanes, TVector, TFormat>.Accumulate(tile, prefetch);
         }
     }
 
-    /// <summary>outputs = outputs * factors + weights * values for the chunk's keys.</summary>
+    /// <summary>outputs = outputs * factors + weights * values for a stretch's keys.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void AddValues<TFormat>(ref Work work, int head, int slot)
+    private static void AddValues<TFormat>(ref Work work, int head, int slot, int key)
         where TFormat : struct, IKvFormat
     {
         AttentionJob* job = work.Job;
-        work.Ahead.Enter(work.HeadsPerBatch == 1 ? (2 * head) + 1 : work.Heads + head);
         bool even = job->BlockSize % 2 == 0;
 
         // Pairs begin at an even slot of a block; the key before the first has weight 0. Blocks of odd size go one by one.
-        (int block, int offset) = Math.DivRem(work.First, job->BlockSize);
-        int key = work.First - (offset % 2);
+        int end = work.StretchEnd(key);
+        (int block, int offset) = Math.DivRem(key, job->BlockSize);
+        key -= offset % 2;
         offset -= offset % 2;
-        while (key < work.ChunkEnd)
+        while (key < end)
         {
             int from = key, pieces = 0;
             byte* values = job->ValueHead(work.Blocks[block], work.FirstHead + head) + (offset / 2 * job->Layout.ValuePairBytes);
             do
             {
-                int count = Math.Min(job->BlockSize - offset, work.ChunkEnd - key);
+                int count = Math.Min(job->BlockSize - offset, end - key);
                 byte* at = job->ValueHead(work.Blocks[block], work.FirstHead + head) + (offset / 2 * job->Layout.ValuePairBytes);
                 work.Pieces[pieces].Offset = at - values;
                 work.Pieces[pieces++].Pairs = count / 2;
@@ -92,7 +91,7 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
                 block++;
                 offset = 0;
             }
-            while (even && key < work.ChunkEnd);
+            while (even && key < end);
             AddPieces<TFormat>(ref work, head, values, work.Score(slot, 0) + from - work.Chunk, pieces, (key - from) % 2 != 0);
             if (key < work.ChunkEnd)
                 new Span<float>(work.Factors + (head * work.Count), work.Count).Fill(1);
@@ -114,7 +113,9 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
             SumStride = work.Width,
             Factors = work.Factors + (head * work.Count),
         };
-        int streams = 0;
+        int streams = 0, pairs = 0;
+        for (int piece = 0; piece < pieces; piece++)
+            pairs += work.Pieces[piece].Pairs;
         for (int lane = 0; lane < work.Width; lane += TLanes.Width)
             work.Streams[streams++] = values + (lane / PanelView.Width * TFormat.PairBytes) + (lane % PanelView.Width * TFormat.LaneBytes);
         int vectors = KvTile<TLanes, TVector, TFormat>.VectorsFor(work.Count);
@@ -123,10 +124,12 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
             tile.Rows = work.Count;
             tile.Sums = work.Output(head * work.Count) + (stream * TLanes.Width);
             tile.SetStreams(work.Streams + stream, Math.Min(vectors, streams - stream));
-            bool prefetch = true;
-            for (int piece = 0; piece < pieces; piece++)
-                prefetch &= work.Ahead.Take(ref work.Pieces[piece]);
+            bool prefetch = work.Ahead.Take(ref tile, pairs * TFormat.PairBytes / 64, pairs * tile.Vectors * LineShare<TFormat>() / 64);
             KvTile<TLanes, TVector, TFormat>.Accumulate(tile, prefetch);
         }
     }
+
+    /// <summary>Bytes of a pair that one vector reads.</summary>
+    private static int LineShare<TFormat>()
+        where TFormat : struct, IKvFormat => TFormat.PairBytes * TLanes.Width / PanelView.Width;
 }

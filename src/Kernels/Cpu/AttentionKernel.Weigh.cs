@@ -14,79 +14,127 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
     {
         int low = (work.First - work.Chunk) & -PanelView.Width;
         int high = (work.ChunkEnd - work.Chunk + PanelView.Width - 1) & -PanelView.Width;
-        float* keyFactors = null, valueFactors = null;
         if (TFormat.IsScaled)
-            CopyFactors(ref work, head, low, high, out keyFactors, out valueFactors);
-        int offset = head * work.Count;
-        float* factors = work.Factors + offset;
-        for (int query = 0; query < work.Count; query++)
+            CopyFactors(ref work, head, low, high);
+        float* keyFactors = work.KeyFactors, valueFactors = keyFactors + Work.ScoreStride;
+        int group = work.Job->Group;
+        float* maxima = work.Maxima + (head * work.Count), factors = work.Factors + (head * work.Count), scores = work.Score(slot, 0);
+        for (int row = 0; row < work.Tile.Count; row++)
         {
-            float* scores = work.Score(slot, query);
-            (int first, int end) = OwnKeys(work, query, low, high);
-            float before = work.Maxima[offset + query];
-            if (TFormat.IsScaled)
-                Multiply(scores, keyFactors, low, high);
-            if (first > low)
-                new Span<float>(scores + low, first - low).Fill(float.NegativeInfinity);
-            if (end < high)
-                new Span<float>(scores + end, high - end).Fill(float.NegativeInfinity);
-            work.Maxima[offset + query] = first < end ? Maximum(scores, low, high, before) : before;
-            factors[query] = first < end ? before - work.Maxima[offset + query] : 0;
+            (int first, int end) = OwnKeys(work, row, low, high);
+            for (int i = 0; i < group; i++, scores += Work.ScoreStride, maxima++, factors++)
+                *factors = FindMaximum<TFormat>(scores, low, high, first, end, keyFactors, maxima);
         }
 
+        factors = work.Factors + (head * work.Count);
         for (int i = 0; i < work.Count; i += TLanes.Width)
-            TLanes.Store(factors + i, LaneMath<TLanes, TVector>.Exp(TLanes.Load(factors + i)));
-        for (int query = 0; query < work.Count; query++)
+            TLanes.Store(factors + i, LaneMath<TLanes, TVector>.ExpNotAboveZero(TLanes.Load(factors + i)));
+        maxima = work.Maxima + (head * work.Count);
+        float* totals = work.Totals + (head * work.Count);
+        scores = work.Score(slot, 0);
+        for (int row = 0; row < work.Tile.Count; row++)
         {
-            float* scores = work.Score(slot, query);
-            (int first, int end) = OwnKeys(work, query, low, high);
-            if (first < end)
+            (int first, int end) = OwnKeys(work, row, low, high);
+            for (int i = 0; i < group; i++, scores += Work.ScoreStride, maxima++, factors++, totals++)
             {
-                float sum = Exponentiate<TFormat>(scores, low, high, work.Maxima[offset + query], valueFactors, work.Lanes);
-                work.Totals[offset + query] = MathF.FusedMultiplyAdd(work.Totals[offset + query], factors[query], sum);
-            }
+                if (first < end)
+                    *totals = MathF.FusedMultiplyAdd(*totals, *factors, Exponentiate<TFormat>(scores, low, high, *maxima, valueFactors, work.Lanes));
 
-            // The factor of a slot without a key may be anything. And a pair of values may begin one slot before the first group.
-            if (TFormat.IsScaled || first >= end)
-            {
-                new Span<float>(scores + low, Math.Min(first, high) - low).Clear();
-                new Span<float>(scores + end, high - end).Clear();
-            }
+                // The factor of a slot without a key may be anything.
+                if (TFormat.IsScaled || first >= end)
+                    ClearOthers(scores, low, high, first, end);
 
-            scores[low - 1] = 0;
-            work.Ahead.Ask();
+                // A pair of values may begin one slot before the first group.
+                scores[low - 1] = 0;
+                work.Ahead.Ask();
+            }
         }
     }
 
-    /// <summary>The lanes of the chunk that hold keys of a query, within [low, high].</summary>
-    private static (int First, int End) OwnKeys(in Work work, int query, int low, int high)
+    /// <summary>The lanes of the chunk that hold keys which a row of the tile sees, within [low, high].</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static (int First, int End) OwnKeys(in Work work, int row, int low, int high)
     {
-        int row = query / work.Job->Group;
-        int first = Math.Clamp(work.Starts[row] - work.Chunk, low, high);
-        return (first, Math.Clamp(work.Ends[row] - work.Chunk, first, high));
+        int first = Math.Min(Math.Max(work.Starts[row] - work.Chunk, low), high);
+        return (first, Math.Min(Math.Max(work.Ends[row] - work.Chunk, first), high));
     }
 
-    /// <summary>Factors of the chunk's keys and values, one per lane; lanes without a key get 0.</summary>
+    /// <summary>Factors of the chunk's keys and values, one per lane; lanes without a key get anything.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void CopyFactors(ref Work work, int head, int low, int high, out float* keys, out float* values)
+    private static void CopyFactors(ref Work work, int head, int low, int high)
     {
         AttentionJob* job = work.Job;
-        keys = work.KeyFactors;
-        values = keys + Work.ScoreStride;
-        new Span<float>(keys + low, high - low).Clear();
-        new Span<float>(values + low, high - low).Clear();
+        float* keys = work.KeyFactors, values = keys + Work.ScoreStride;
+        long toValues = job->Layout.FactorHeadBytes / sizeof(float);
+        if (job->BlockSize % PanelView.Width == 0)
+        {
+            (int block, int offset) = Math.DivRem(work.Chunk + low, job->BlockSize);
+            for (int lane = low; lane < high; lane += PanelView.Width)
+            {
+                float* from = job->Factors(work.Blocks[block], work.FirstHead + head) + offset;
+                for (int i = 0; i < PanelView.Width; i += TLanes.Width)
+                {
+                    TLanes.Store(keys + lane + i, TLanes.Load(from + i));
+                    TLanes.Store(values + lane + i, TLanes.Load(from + toValues + i));
+                }
+
+                offset += PanelView.Width;
+                if (offset == job->BlockSize)
+                    (block, offset) = (block + 1, 0);
+            }
+
+            return;
+        }
+
         for (int key = work.First; key < work.ChunkEnd;)
         {
             (int block, int offset) = Math.DivRem(key, job->BlockSize);
             int count = Math.Min(job->BlockSize - offset, work.ChunkEnd - key);
             float* from = job->Factors(work.Blocks[block], work.FirstHead + head) + offset;
             new Span<float>(from, count).CopyTo(new Span<float>(keys + key - work.Chunk, count));
-            new Span<float>(from + (job->Layout.FactorHeadBytes / sizeof(float)), count).CopyTo(new Span<float>(values + key - work.Chunk, count));
+            new Span<float>(from + toValues, count).CopyTo(new Span<float>(values + key - work.Chunk, count));
             key += count;
         }
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    /// <summary>Raises a query's maximum to its largest score; returns how much it rose, negated.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static float FindMaximum<TFormat>(float* scores, int low, int high, int first, int end, float* keyFactors, float* maximum)
+        where TFormat : struct, IKvFormat
+    {
+        float before = *maximum;
+        if (first > low || end < high)
+            HideOthers<TFormat>(scores, low, high, first, end, keyFactors);
+        else if (TFormat.IsScaled)
+            Multiply(scores, keyFactors, low, high);
+        if (first >= end)
+            return 0;
+        *maximum = Maximum(scores, low, high, before);
+        return before - *maximum;
+    }
+
+    /// <summary>Scores of keys that a query does not see become -inf.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void HideOthers<TFormat>(float* scores, int low, int high, int first, int end, float* keyFactors)
+        where TFormat : struct, IKvFormat
+    {
+        if (TFormat.IsScaled)
+            Multiply(scores, keyFactors, low, high);
+        new Span<float>(scores + low, first - low).Fill(float.NegativeInfinity);
+        new Span<float>(scores + end, high - end).Fill(float.NegativeInfinity);
+    }
+
+    /// <summary>Weights of keys that a query does not see become 0.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void ClearOthers(float* scores, int low, int high, int first, int end)
+    {
+        if (first > low)
+            new Span<float>(scores + low, first - low).Clear();
+        if (end < high)
+            new Span<float>(scores + end, high - end).Clear();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Multiply(float* scores, float* factors, int low, int high)
     {
         for (int i = low; i < high; i += TLanes.Width)
@@ -100,18 +148,13 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
         int i = low;
         for (; i + (2 * TLanes.Width) <= high; i += 2 * TLanes.Width)
         {
-            TVector score = TLanes.Load(scores + i), next = TLanes.Load(scores + i + TLanes.Width);
-            maximum = TLanes.SelectGreater(score, maximum, score, maximum);
-            other = TLanes.SelectGreater(next, other, next, other);
+            maximum = TLanes.Larger(TLanes.Load(scores + i), maximum);
+            other = TLanes.Larger(TLanes.Load(scores + i + TLanes.Width), other);
         }
 
         if (i < high)
-        {
-            TVector score = TLanes.Load(scores + i);
-            maximum = TLanes.SelectGreater(score, maximum, score, maximum);
-        }
-
-        return TLanes.Largest(TLanes.SelectGreater(other, maximum, other, maximum));
+            maximum = TLanes.Larger(TLanes.Load(scores + i), maximum);
+        return TLanes.Largest(TLanes.Larger(other, maximum));
     }
 
     /// <summary>Replaces scores by weights (times the values' factors) and returns the weights' sum: 16 lanes, then a binary tree.</summary>
@@ -125,7 +168,7 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
             TVector sum = default;
             for (int i = low + lane; i < high; i += PanelView.Width)
             {
-                TVector weight = LaneMath<TLanes, TVector>.Exp(TLanes.Subtract(TLanes.Load(scores + i), shift));
+                TVector weight = LaneMath<TLanes, TVector>.ExpNotAboveZero(TLanes.Subtract(TLanes.Load(scores + i), shift));
                 sum = TLanes.Add(sum, weight);
                 TLanes.Store(scores + i, TFormat.IsScaled ? TLanes.Multiply(weight, TLanes.Load(valueFactors + i)) : weight);
             }

@@ -23,6 +23,9 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
         /// <summary>KV heads whose scores are there at once: all of the task, or one.</summary>
         public readonly int HeadsPerBatch;
 
+        /// <summary>Keys of which all heads of the batch are read before the next; a chunk where memory is not the limit, or blocks do not fit in.</summary>
+        public readonly int StretchKeys;
+
         /// <summary>Queries of a KV head: rows times heads of the group, row by row.</summary>
         public readonly int Count;
 
@@ -64,6 +67,7 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
             Count = Tile.Count * job->Group;
             Queries = Heads * Count;
             HeadsPerBatch = Queries <= MaxBatchQueries ? Heads : 1;
+            StretchKeys = HeadsPerBatch < Heads || job->BlockSize % PanelView.Width != 0 ? AttentionSizes.ChunkKeys : AttentionSizes.StretchKeys;
             Width = AttentionSizes.Padded(job->HeadDim);
             StateFloats = AttentionSizes.StateFloats(job->HeadDim);
             Scaled = (float*)scratch;
@@ -128,7 +132,10 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
         }
 
         /// <summary>Lets lines up to a key be asked for.</summary>
-        public void LookAhead(int end) => Ahead = new Lookahead(Job, Blocks, FirstHead, Heads, HeadsPerBatch, end);
+        public void LookAhead(int end) => Ahead = new Lookahead(Job, Blocks, FirstHead, Heads, HeadsPerBatch, StretchKeys, end);
+
+        /// <summary>End of the stretch that a key of the chunk begins or lies in.</summary>
+        public readonly int StretchEnd(int key) => Math.Min(ChunkEnd, ((key / StretchKeys) + 1) * StretchKeys);
 
         /// <summary>Starts with the first chunk of keys [first, end).</summary>
         public void Begin(int first, int end)

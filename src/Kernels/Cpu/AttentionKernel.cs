@@ -170,12 +170,19 @@ internal static unsafe partial class AttentionKernel<TLanes, TVector>
         where TFormat : struct, IKvFormat
     {
         int end = Math.Min(work.Heads, first + work.HeadsPerBatch);
-        for (int head = first; head < end; head++)
-            Score<TFormat>(ref work, head, head - first);
+        for (int key = work.First; key < work.ChunkEnd; key = work.StretchEnd(key))
+        {
+            for (int head = first; head < end; head++)
+                Score<TFormat>(ref work, head, head - first, key);
+        }
+
         for (int head = first; head < end; head++)
             Weigh<TFormat>(ref work, head, head - first);
-        for (int head = first; head < end; head++)
-            AddValues<TFormat>(ref work, head, head - first);
+        for (int key = work.First; key < work.ChunkEnd; key = work.StretchEnd(key))
+        {
+            for (int head = first; head < end; head++)
+                AddValues<TFormat>(ref work, head, head - first, key);
+        }
     }
 }
 
@@ -184,6 +191,9 @@ internal static class AttentionSizes
 {
     /// <summary>Keys between two rescalings of the online softmax; boundaries are absolute positions.</summary>
     public const int ChunkKeys = 128;
+
+    /// <summary>Keys of which all heads are read before the next: with blocks of 16 four long streams of memory.</summary>
+    public const int StretchKeys = 64;
 
     /// <summary>Keys whose state starts anew; boundaries are absolute positions.</summary>
     public const int SegmentKeys = 1024;

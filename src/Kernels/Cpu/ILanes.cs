@@ -33,6 +33,12 @@ internal unsafe interface ILanes<TVector>
     /// <summary>left > right ? whenTrue : whenFalse; false where either is NaN.</summary>
     static abstract TVector SelectGreater(TVector left, TVector right, TVector whenTrue, TVector whenFalse);
 
+    /// <summary>left > right ? left : right.</summary>
+    static abstract TVector Larger(TVector left, TVector right);
+
+    /// <summary>left &lt; right ? left : right.</summary>
+    static abstract TVector Smaller(TVector left, TVector right);
+
     /// <summary>Sum of 16 lanes as a binary tree: lane i with i + 8, then + 4, + 2, + 1.</summary>
     static abstract float Sum16(float* lanes);
 

@@ -43,6 +43,7 @@ internal static unsafe partial class KvTile<TLanes, TVector, TFormat>
         }
 
         byte* w0 = tile.Stream0, w1 = tile.Stream1, w2 = tile.Stream2, w3 = tile.Stream3;
+        byte* f0 = tile.Next0, f1 = tile.Next1, f2 = tile.Next2, f3 = tile.Next3;
         long step = tile.Step, k = 0;
         for (int piece = 0; piece < tile.PieceCount; piece++)
         {
@@ -51,7 +52,6 @@ internal static unsafe partial class KvTile<TLanes, TVector, TFormat>
             w1 = tile.Stream1 + at->Offset;
             w2 = tile.Stream2 + at->Offset;
             w3 = tile.Stream3 + at->Offset;
-            byte* f0 = at->Next0, f1 = at->Next1, f2 = at->Next2, f3 = at->Next3;
             for (long end = k + (2L * at->Pairs); k < end; k += 2)
             {
                 if (TPrefetch.IsOn)
@@ -182,13 +182,13 @@ internal static unsafe partial class KvTile<TLanes, TVector, TFormat>
         }
 
         byte* w0 = tile.Stream0, w1 = tile.Stream1;
+        byte* f0 = tile.Next0, f1 = tile.Next1, f2 = tile.Next2, f3 = tile.Next3;
         long step = tile.Step, k = 0;
         for (int piece = 0; piece < tile.PieceCount; piece++)
         {
             KvPiece* at = tile.Pieces + piece;
             w0 = tile.Stream0 + at->Offset;
             w1 = tile.Stream1 + at->Offset;
-            byte* f0 = at->Next0, f1 = at->Next1, f2 = at->Next2, f3 = at->Next3;
             for (long end = k + (2L * at->Pairs); k < end; k += 2)
             {
                 if (TPrefetch.IsOn)

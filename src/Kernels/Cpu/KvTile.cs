@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 
 namespace Cluster.Kernels.Cpu;
 
-/// <summary>Pairs of k that lie one after the other in memory, and what to ask for while they are read.</summary>
+/// <summary>Pairs of k that lie one after the other in memory.</summary>
 internal unsafe struct KvPiece
 {
     /// <summary>Bytes from the tile's first piece, the same for every vector.</summary>
@@ -10,9 +10,6 @@ internal unsafe struct KvPiece
 
     /// <summary>Number of pairs.</summary>
     public int Pairs;
-
-    /// <summary>Four streams of lines; one line of each per 64 bytes of a vector.</summary>
-    public byte* Next0, Next1, Next2, Next3;
 }
 
 /// <summary>Arguments of one register tile of attention.</summary>
@@ -44,6 +41,9 @@ internal unsafe struct KvTile
 
     /// <summary>Whether a single k follows the last pair.</summary>
     public bool Odd;
+
+    /// <summary>Four streams of lines to ask for: of all together as many bytes as a pair of four vectors has.</summary>
+    public byte* Next0, Next1, Next2, Next3;
 
     /// <summary>First row's first sum.</summary>
     public float* Sums;
@@ -122,20 +122,41 @@ internal static unsafe partial class KvTile<TLanes, TVector, TFormat>
             Rows6<TPrefetch>(tile);
     }
 
-    /// <summary>Asks for as many bytes of four streams as a step reads of four vectors.</summary>
+    /// <summary>Asks for as many bytes of four streams as a step reads of four vectors: two lines of a stream, then the next stream's turn.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Ask(ref byte* f0, ref byte* f1, ref byte* f2, ref byte* f3)
     {
-        for (int i = 0; i < Math.Max(1, TFormat.PairBytes / 64); i++)
+        AskLines(ref f0);
+        if (TFormat.PairBytes < 64)
         {
-            CacheHint.Read(f0);
-            CacheHint.Read(f1);
-            CacheHint.Read(f2);
-            CacheHint.Read(f3);
-            f0 += 64;
-            f1 += 64;
-            f2 += 64;
-            f3 += 64;
+            byte* asked = f0;
+            f0 = f1;
+            f1 = f2;
+            f2 = f3;
+            f3 = asked;
+            return;
         }
+
+        AskLines(ref f1);
+        if (TFormat.PairBytes == 64)
+        {
+            byte* asked = f0, alsoAsked = f1;
+            f0 = f2;
+            f1 = f3;
+            f2 = asked;
+            f3 = alsoAsked;
+            return;
+        }
+
+        AskLines(ref f2);
+        AskLines(ref f3);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void AskLines(ref byte* stream)
+    {
+        CacheHint.Read(stream);
+        CacheHint.Read(stream + 64);
+        stream += 128;
     }
 }

@@ -22,9 +22,20 @@ internal static class LaneMath<TLanes, TVector>
     public static TVector Exp(TVector x)
     {
         TVector lowest = TLanes.Broadcast(Lowest);
-        TVector highest = TLanes.Broadcast(Highest);
-        TVector inside = TLanes.SelectGreater(lowest, x, lowest, x);
-        inside = TLanes.SelectGreater(inside, highest, highest, inside);
+        return InsideExp(TLanes.Smaller(TLanes.Broadcast(Highest), TLanes.Larger(lowest, x)), x, lowest);
+    }
+
+    /// <summary><see cref="Exp"/> of x that is not above 0, or NaN: the same bits for less.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static TVector ExpNotAboveZero(TVector x)
+    {
+        TVector lowest = TLanes.Broadcast(Lowest);
+        return InsideExp(TLanes.Larger(lowest, x), x, lowest);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TVector InsideExp(TVector inside, TVector x, TVector lowest)
+    {
         TVector magic = TLanes.Broadcast(12582912f);
         TVector shifted = TLanes.Fma(inside, TLanes.Broadcast(1.44269504f), magic);
         TVector n = TLanes.Subtract(shifted, magic);

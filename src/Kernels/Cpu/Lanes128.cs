@@ -40,6 +40,12 @@ internal unsafe struct Lanes128 : ILanes<Vector128<float>>
         Vector128.ConditionalSelect(Vector128.GreaterThan(left, right), whenTrue, whenFalse);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> Larger(Vector128<float> left, Vector128<float> right) => SelectGreater(left, right, left, right);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> Smaller(Vector128<float> left, Vector128<float> right) => SelectGreater(right, left, left, right);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum16(float* lanes) => Sum4(
         (Vector128.Load(lanes) + Vector128.Load(lanes + 8)) + (Vector128.Load(lanes + 4) + Vector128.Load(lanes + 12)));
 
@@ -54,10 +60,8 @@ internal unsafe struct Lanes128 : ILanes<Vector128<float>>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Largest(Vector128<float> value)
     {
-        Vector128<float> other = Vector128.Shuffle(value, Vector128.Create(2, 3, 0, 1));
-        Vector128<float> pairs = Vector128.ConditionalSelect(Vector128.GreaterThan(value, other), value, other);
-        float first = pairs.ToScalar(), second = pairs.GetElement(1);
-        return first > second ? first : second;
+        Vector128<float> two = Larger(value, Vector128.Shuffle(value, Vector128.Create(2, 3, 0, 1)));
+        return Larger(two, Vector128.Shuffle(two, Vector128.Create(1, 0, 3, 2))).ToScalar();
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

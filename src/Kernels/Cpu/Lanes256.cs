@@ -41,6 +41,12 @@ internal unsafe struct Lanes256 : ILanes<Vector256<float>>
         Vector256.ConditionalSelect(Vector256.GreaterThan(left, right), whenTrue, whenFalse);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> Larger(Vector256<float> left, Vector256<float> right) => Avx.Max(left, right);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> Smaller(Vector256<float> left, Vector256<float> right) => Avx.Min(left, right);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum16(float* lanes)
     {
         Vector256<float> half = Vector256.Load(lanes) + Vector256.Load(lanes + 8);
@@ -48,8 +54,12 @@ internal unsafe struct Lanes256 : ILanes<Vector256<float>>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static float Largest(Vector256<float> value) => Lanes128.Largest(
-        Vector128.ConditionalSelect(Vector128.GreaterThan(value.GetLower(), value.GetUpper()), value.GetLower(), value.GetUpper()));
+    public static float Largest(Vector256<float> value)
+    {
+        Vector128<float> four = Sse.Max(value.GetLower(), value.GetUpper());
+        Vector128<float> two = Sse.Max(four, Vector128.Shuffle(four, Vector128.Create(2, 3, 0, 1)));
+        return Sse.Max(two, Vector128.Shuffle(two, Vector128.Create(1, 0, 3, 2))).ToScalar();
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> PowerOfTwo(Vector256<float> shifted) => 

@@ -36,6 +36,12 @@ internal unsafe struct LanesScalar : ILanes<float>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float SelectGreater(float left, float right, float whenTrue, float whenFalse) => left > right ? whenTrue : whenFalse;
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Larger(float left, float right) => left > right ? left : right;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Smaller(float left, float right) => left < right ? left : right;
+
     public static float Sum16(float* lanes)
     {
         float* sums = stackalloc float[16];

@@ -5,136 +5,169 @@ namespace Cluster.Kernels.Cpu;
 
 /// <summary>
 /// Which lines of a KV cache attention will read next. Scattered blocks restart the hardware's own prefetching every few
-/// kilobytes, so the kernel asks for lines itself, in the order it will need them: chunk by chunk, inside a chunk region by
-/// region (the keys or the values of a head), and of a region four blocks side by side, which keeps four streams of memory open.
+/// kilobytes, so the kernel asks for lines itself, in the order it will need them: chunk by chunk, inside a chunk phase by
+/// phase (the keys, factors or values of a stretch of blocks, all heads of the batch), and of a phase four blocks side by
+/// side, two lines of each in turn: four long streams, which memory answers fastest.
 /// </summary>
 internal unsafe struct Lookahead
 {
     private const int Streams = 4;
-    private const int MaxRegionsAhead = 3;
     private const int LineBytes = 64;
+
+    // Enough lines on their way to cover memory's latency while weights are computed, and to stay in the nearest caches.
+    private const int MaxLinesAhead = 512;
+
+    // Lines asked for before the first chunk.
+    private const int FirstLines = 128;
 
     private readonly AttentionJob* _job;
     private readonly int* _blocks;
     private readonly int _firstHead;
     private readonly int _heads;
-    private readonly bool _isWholeBatch;
+    private readonly int _stretchKeys;
+    private readonly int _parts;
+    private readonly bool _isHeadByHead;
     private readonly int _end;
 
-    // What is computed now, and where the next lines are: keys from _key on, region of the chunk, block and byte in it.
-    private int _openKey;
-    private int _region;
+    // Where the next lines are: chunk that starts with _key, phase of the chunk, first block and byte in it.
     private int _key;
-    private int _askRegion;
+    private int _phase;
+    private int _part;
+    private int _head;
     private int _block;
+    private int _lastBlock;
     private long _offset;
-    private long _regionBytes;
+    private long _phaseBytes;
     private byte* _next0;
     private byte* _next1;
     private byte* _next2;
     private byte* _next3;
 
-    public Lookahead(AttentionJob* job, int* blocks, int firstHead, int heads, int headsPerBatch, int end)
+    // Lines asked for and not yet read; of the chunk asked for, lines asked.
+    private int _ahead;
+    private int _askedOfChunk;
+
+    public Lookahead(AttentionJob* job, int* blocks, int firstHead, int heads, int headsPerBatch, int stretchKeys, int end)
     {
         _job = job;
         _blocks = blocks;
         (_firstHead, _heads) = (firstHead, heads);
-        _isWholeBatch = headsPerBatch == heads;
+        _isHeadByHead = headsPerBatch < heads;
+        _stretchKeys = stretchKeys;
+        _parts = job->KvType == DType.Int8 ? 3 : 2;
         _end = end;
         _key = -1;
     }
 
-    private readonly int Regions => 2 * _heads;
-
     /// <summary>A chunk is computed whose first key is this.</summary>
-    public void Open(int key) => (_openKey, _region) = (key, 0);
-
-    /// <summary>A region of the open chunk is computed: keys or values of a head in the order of computation.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public void Enter(int region)
+    public void Open(int key)
     {
-        _region = region;
-        if (_key < _openKey || (_key == _openKey && _askRegion <= region))
-            Aim(_openKey, region + 1);
+        if (_key > key)
+            return;
+        if (_key == key)
+        {
+            _ahead = _askedOfChunk;
+            return;
+        }
+
+        _ahead = 0;
+        Aim(key, 0);
+        while (_key < _end && _ahead < FirstLines)
+            Ask();
     }
 
-    /// <summary>Puts the next lines into a piece; false if enough was asked for.</summary>
+    /// <summary>Lets a tile ask for as many lines of each stream while it reads so many; false if enough was asked for.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public bool Take(ref KvPiece piece)
+    public bool Take(ref KvTile tile, int linesOfStream, int linesRead)
     {
-        if (_key >= _end || Distance() > MaxRegionsAhead)
+        _ahead -= linesRead;
+        if (_ahead > MaxLinesAhead || _key >= _end)
             return false;
-        piece.Next0 = _next0 + _offset;
-        piece.Next1 = _next1 + _offset;
-        piece.Next2 = _next2 + _offset;
-        piece.Next3 = _next3 + _offset;
-        Advance(piece.Pairs * (_job->KvType == DType.Float32 ? 2 : 1));
+        tile.Next0 = _next0 + _offset;
+        tile.Next1 = _next1 + _offset;
+        tile.Next2 = _next2 + _offset;
+        tile.Next3 = _next3 + _offset;
+        Advance(linesOfStream);
         return true;
     }
 
-    /// <summary>Asks for a few lines at once.</summary>
+    /// <summary>Asks for two lines of each stream at once.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void Ask()
     {
-        const int Lines = 4;
-        if (_key >= _end || Distance() > MaxRegionsAhead)
+        if (_ahead > MaxLinesAhead || _key >= _end)
             return;
-        for (int line = 0; line < Lines; line++)
-        {
-            CacheHint.Read(_next0 + _offset + (line * LineBytes));
-            CacheHint.Read(_next1 + _offset + (line * LineBytes));
-            CacheHint.Read(_next2 + _offset + (line * LineBytes));
-            CacheHint.Read(_next3 + _offset + (line * LineBytes));
-        }
-
-        Advance(Lines);
+        CacheHint.Read(_next0 + _offset);
+        CacheHint.Read(_next0 + _offset + LineBytes);
+        CacheHint.Read(_next1 + _offset);
+        CacheHint.Read(_next1 + _offset + LineBytes);
+        CacheHint.Read(_next2 + _offset);
+        CacheHint.Read(_next2 + _offset + LineBytes);
+        CacheHint.Read(_next3 + _offset);
+        CacheHint.Read(_next3 + _offset + LineBytes);
+        Advance(2);
     }
 
-    private readonly int Distance() =>
-        _askRegion - _region + (((_key / AttentionSizes.ChunkKeys) - (_openKey / AttentionSizes.ChunkKeys)) * Regions);
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private void Advance(int lines)
+    private void Advance(int linesOfStream)
     {
-        _offset += (long)lines * LineBytes;
-        if (_offset < _regionBytes)
-            return;
-        _offset = 0;
+        _ahead += Streams * linesOfStream;
+        _askedOfChunk += Streams * linesOfStream;
+        _offset += (long)linesOfStream * LineBytes;
+        if (_offset >= _phaseBytes)
+            Next();
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private void Next()
+    {
         _block += Streams;
-        if (_block * _job->BlockSize < ChunkEnd(_key))
+        if (_block <= _lastBlock)
             AimBlocks();
         else
-            Aim(_key, _askRegion + 1);
+            Aim(_key, _phase + 1);
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private void Aim(int key, int region)
+    private void Aim(int key, int phase)
     {
-        if (region == Regions)
-            (key, region) = (ChunkEnd(key), 0);
-        (_key, _askRegion) = (key, region);
+        int chunkEnd = Math.Min(_end, (key / AttentionSizes.ChunkKeys * AttentionSizes.ChunkKeys) + AttentionSizes.ChunkKeys);
+        int stretches = _isHeadByHead ? _heads : (chunkEnd - (key / _stretchKeys * _stretchKeys) + _stretchKeys - 1) / _stretchKeys;
+        if (phase == _parts * stretches)
+        {
+            (key, phase, _askedOfChunk) = (chunkEnd, 0, 0);
+            chunkEnd = Math.Min(_end, chunkEnd + AttentionSizes.ChunkKeys);
+        }
+
+        if (phase == 0)
+            _askedOfChunk = 0;
+        (_key, _phase) = (key, phase);
         if (key >= _end)
             return;
-        _offset = 0;
-        _block = key / _job->BlockSize;
+        int from = key, to = chunkEnd;
+        if (!_isHeadByHead)
+        {
+            int start = ((key / _stretchKeys) + (phase % stretches)) * _stretchKeys;
+            (from, to) = (Math.Max(key, start), Math.Min(chunkEnd, start + _stretchKeys));
+        }
+
+        (_block, _lastBlock) = (from / _job->BlockSize, (to - 1) / _job->BlockSize);
+        _part = _isHeadByHead ? phase % _parts : phase / stretches;
+        _head = _firstHead + (_isHeadByHead ? phase / _parts : 0);
         AimBlocks();
     }
 
-    private readonly int ChunkEnd(int key) =>
-        Math.Min(_end, (key / AttentionSizes.ChunkKeys * AttentionSizes.ChunkKeys) + AttentionSizes.ChunkKeys);
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void AimBlocks()
     {
-        int last = (ChunkEnd(_key) - 1) / _job->BlockSize;
-        bool isKeys = _isWholeBatch ? _askRegion < _heads : _askRegion % 2 == 0;
-        int head = _firstHead + (_isWholeBatch ? _askRegion % _heads : _askRegion / 2);
-        _regionBytes = isKeys ? _job->Layout.KeyHeadBytes : _job->Layout.ValueHeadBytes;
-        _next0 = Region(_blocks[_block], head, isKeys);
-        _next1 = Region(_blocks[Math.Min(_block + 1, last)], head, isKeys);
-        _next2 = Region(_blocks[Math.Min(_block + 2, last)], head, isKeys);
-        _next3 = Region(_blocks[Math.Min(_block + 3, last)], head, isKeys);
+        _offset = 0;
+        ref readonly KvLayout layout = ref _job->Layout;
+        bool isFactors = _parts == 3 && _part == 1;
+        long headBytes = isFactors ? 2 * layout.FactorHeadBytes : _part == 0 ? layout.KeyHeadBytes : layout.ValueHeadBytes;
+        long start = (isFactors ? layout.FactorOffset : _part == 0 ? 0 : layout.ValueOffset) + (_head * headBytes);
+        _phaseBytes = _isHeadByHead ? headBytes : _heads * headBytes;
+        byte* from = _job->Cache + start;
+        _next0 = from + (_blocks[_block] * layout.BlockBytes);
+        _next1 = from + (_blocks[Math.Min(_block + 1, _lastBlock)] * layout.BlockBytes);
+        _next2 = from + (_blocks[Math.Min(_block + 2, _lastBlock)] * layout.BlockBytes);
+        _next3 = from + (_blocks[Math.Min(_block + 3, _lastBlock)] * layout.BlockBytes);
     }
-
-    private readonly byte* Region(int block, int head, bool isKeys) => isKeys ? _job->KeyHead(block, head) : _job->ValueHead(block, head);
 }

@@ -15,18 +15,21 @@ internal sealed class AttentionBench : IDisposable
     private readonly DeviceBuffer _qkv;
     private readonly DeviceBuffer _output;
     private readonly DeviceBuffer _logSumExp;
+    private readonly int[] _blocks;
     private int _layer;
 
     public AttentionBench(int threads, DType type, int sequences, int rows, int keys)
     {
         _ops = new CpuOps(new DeviceId("cpu", 0), threads, CpuPaths.Best);
-        Name = $"{type} {sequences} x {rows} x {keys}";
+        Name = NameOf(type, sequences, rows, keys);
+        IsDecode = rows == 1;
         Bytes = new KvCacheShape(1, 1, keys, Layout.KvHeads, Layout.HeadDim, type).BlockBytes * sequences;
         Flops = 4.0 * sequences * rows * (keys - (rows / 2)) * Layout.QueryWidth;
         int layers = Math.Clamp((int)(RotatedBytes / Bytes), 1, 64);
         _cache = _ops.AllocateKvCache(new KvCacheShape(layers, sequences * keys / BlockSize, BlockSize, Layout.KvHeads, Layout.HeadDim, type));
         int[] blocks = [.. Enumerable.Range(0, sequences * keys / BlockSize)];
         new Random(1).Shuffle(blocks);
+        _blocks = blocks;
         _qkv = _ops.Allocate(sequences * keys, Layout.Width);
         var random = new Random(2);
         var row = new float[Layout.Width];
@@ -47,6 +50,12 @@ internal sealed class AttentionBench : IDisposable
 
     public string Name { get; }
 
+    /// <summary>KV type, sequences x rows x keys.</summary>
+    public static string NameOf(DType type, int sequences, int rows, int keys) => $"{type} {sequences} x {rows} x {keys}";
+
+    /// <summary>Whether each sequence has one row: reading memory is the limit.</summary>
+    public bool IsDecode { get; }
+
     /// <summary>Keys and values read once.</summary>
     public long Bytes { get; }
 
@@ -56,6 +65,17 @@ internal sealed class AttentionBench : IDisposable
     {
         _ops.Attention(_batch, _qkv, Layout, _cache, _layer, KeyRange.All, _output, _logSumExp);
         _layer = (_layer + 1) % _cache.Shape.Layers;
+    }
+
+    /// <summary>Reading the same blocks in the same order without computing anything.</summary>
+    public Action ScanOn(CpuThreadPool pool)
+    {
+        var scan = new BlockScan(pool, (CpuKvCache)_cache, _blocks);
+        return () =>
+        {
+            scan.Read(_layer);
+            _layer = (_layer + 1) % _cache.Shape.Layers;
+        };
     }
 
     public void Dispose()

@@ -8,7 +8,7 @@ namespace Cluster.Benchmarks.Kernels;
 /// <summary>
 /// The <c>kernels</c> command: CPU kernels against what the same machine reads and multiplies in the same run. Prints
 /// Markdown tables. Arguments: number of threads (default: all), rounds (default 25), and what to measure: <c>linear</c>,
-/// <c>attention</c> or a stored type of the linear (default: all).
+/// <c>attention</c> or a stored type of the linear (default: all); of attention, a part of the cases' names.
 /// </summary>
 internal static class KernelBenchmark
 {
@@ -24,7 +24,7 @@ internal static class KernelBenchmark
         foreach (DType type in LinearTypes.Where(type => what is "all" or "linear" || what == type.ToString()))
             Console.WriteLine(Linear(threads, rounds, type));
         if (what is "all" or "attention")
-            Console.WriteLine(AttentionTable.Run(threads, rounds));
+            Console.WriteLine(AttentionTable.Run(threads, rounds, arguments.Length > 3 ? arguments[3] : ""));
     }
 
     private static string Linear(int threads, int rounds, DType type)
