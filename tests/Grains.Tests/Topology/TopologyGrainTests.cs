@@ -2,6 +2,7 @@ using Cluster.Contracts;
 using Cluster.Grains.Replicas;
 using Cluster.Grains.Tests.Sessions;
 using Cluster.Grains.Topology;
+using Cluster.TestKit;
 
 namespace Cluster.Grains.Tests.Topology;
 
@@ -69,5 +70,38 @@ public sealed class TopologyGrainTests
         await topology.ReportLoad(Replica, new ReplicaLoad { Waiting = 9, Ready = true });
         ClusterTopology snapshot = await topology.Get(CancellationToken.None);
         Assert.Equal(9, snapshot.Replicas.Single(replica => replica.Key == Replica).Load.Waiting);
+    }
+
+    [Fact]
+    public async Task ShardsThatRunAlthoughTheStoreLostThePlan_AreTakenOver_AndTheirEpochsAreNotGivenAgain()
+    {
+        await using SessionCluster cluster = await new SessionCluster { HasReplica = false }.StartAsync();
+        ITopologyControlGrain topology = cluster.Grains.GetGrain<ITopologyControlGrain>(0);
+        SiloOrders orders = await topology.Report(new SiloReport
+        {
+            Silo = new SiloDescription("lost", ["cpu:0", "cpu:1"], ""),
+            Declarations = [Declarations.Of("m", new ModelLayout(2, 1))],
+            Shards = [new ShardReport("lost/cpu:1/m/3/0", ShardState.Ready, null, 7), new ShardReport("lost/cpu:0/m/3/1", ShardState.Ready, null, 6)],
+        });
+        Assert.Equal(["lost/cpu:1/m/3/0", "lost/cpu:0/m/3/1"], orders.Shards.Select(shard => shard.Key));
+        ReplicaAssignment assignment = await topology.OpenReplica("m/3");
+        Assert.Equal(8, assignment.Epoch);
+        Assert.Equal((2, 32), (assignment.Endpoints.Length, assignment.Secret.Length));
+    }
+
+    [Fact]
+    public async Task AnotherModelUnderTheSameName_IsRefused_WithBothPaths()
+    {
+        await using SessionCluster cluster = await new SessionCluster { HasReplica = false }.StartAsync();
+        ITopologyControlGrain topology = cluster.Grains.GetGrain<ITopologyControlGrain>(0);
+        SiloReport report = new() { Silo = new SiloDescription("one", ["cpu:0"], ""), Declarations = [Declarations.Of("m")], Shards = [] };
+        await topology.Report(report);
+        RequestRejectedException refused = await Assert.ThrowsAsync<RequestRejectedException>(() => topology.Report(report with
+        {
+            Silo = new SiloDescription("two", ["cpu:0"], ""),
+            Declarations = [Declarations.Of("m", fingerprint: "fedcba9876543210")],
+        }));
+        Assert.Equal(RejectionReason.ModelChanged, refused.Reason);
+        Assert.Contains("--served-model-name", refused.Message, StringComparison.Ordinal);
     }
 }
