@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.CompilerServices;
 
 namespace Cluster.Kernels.Collectives;
 
@@ -46,6 +47,8 @@ internal sealed class RankParker(TimeSpan spin)
             _wake.Release();
     }
 
+    // The loops are entered once and stay: they must not begin as unoptimised code.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private bool Spin<TCondition>(ref TCondition condition)
         where TCondition : struct, IWaitCondition
     {

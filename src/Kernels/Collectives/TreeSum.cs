@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.CompilerServices;
 
 namespace Cluster.Kernels.Collectives;
 
@@ -32,6 +33,7 @@ internal static unsafe class TreeSum
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Pair(float* left, float* right, float* destination, int length)
     {
         int i = 0;
@@ -47,6 +49,7 @@ internal static unsafe class TreeSum
             destination[i] = left[i] + right[i];
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Four(float** sources, float* destination, int length)
     {
         float* a = sources[0], b = sources[1], c = sources[2], d = sources[3];
@@ -58,6 +61,7 @@ internal static unsafe class TreeSum
     }
 
     // Finished subtrees stand on a stack, the largest at the bottom, as the ones stand in the binary number of ranks seen.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void AddBlocks(float** sources, int ranks, float* destination, int length)
     {
         float* stack = stackalloc float[MaxLevels * BlockFloats];
