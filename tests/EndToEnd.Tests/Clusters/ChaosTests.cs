@@ -80,7 +80,7 @@ public sealed class ChaosTests
         load.Start();
         await Task.Delay(1000);
         JsonNode replica = (await cluster.TopologyAsync())["replicas"]![0]!;
-        SiloProcess frozen = cluster.Silos.Single(silo => SiloCluster.NameOf(silo) == (string)replica["shards"]![1]!["silo"]!);
+        using SiloProcess frozen = cluster.Silos.Single(silo => SiloCluster.NameOf(silo) == (string)replica["shards"]![1]!["silo"]!);
         frozen.Process.Freeze();
         cluster.Forget(frozen);
         await cluster.WaitAsync(
@@ -100,7 +100,6 @@ public sealed class ChaosTests
         TestContext.Current.TestOutputHelper?.WriteLine($"12 streams within {Stopwatch.GetElapsedTime(thawed).TotalSeconds:0.0} s after the frozen silo woke up");
         Assert.True(epoch > (long)replica["epoch"]!, "the replica was not opened again");
         await load.EndAsync();
-        frozen.Dispose();
     }
 
     [Fact]
@@ -112,7 +111,7 @@ public sealed class ChaosTests
         var load = new StreamLoad(cluster, Model, workers: 12, MaxTokens);
         await load.LearnAsync();
         load.Start();
-        foreach (SiloProcess silo in cluster.Silos.ToArray())
+        foreach (SiloProcess silo in cluster.Silos)
         {
             await Task.Delay(1000);
             await load.CheckAsync();
