@@ -5,9 +5,11 @@ namespace Cluster.Grains.Topology;
 /// <summary>Rules of declarations. Pure.</summary>
 internal static class DeclaredModels
 {
+    private const int MaxReplicas = 4096;
+
     /// <summary>
     /// What is declared after a silo reported: new names are added, and what stands stays. A silo that is alone says all there
-    /// is, but the scale of a model that it declares unchanged is kept.
+    /// is: its flags win over what was stored.
     /// </summary>
     /// <exception cref="RequestRejectedException">Another model is declared under one of the names.</exception>
     public static Dictionary<string, ModelDeclaration> Merge(IReadOnlyDictionary<string, ModelDeclaration> known, SiloReport report)
@@ -17,7 +19,7 @@ internal static class DeclaredModels
         {
             string name = declared.Description.Name;
             if (!merged.TryGetValue(name, out ModelDeclaration? standing))
-                merged[name] = report.ReplaceDeclarations && known.TryGetValue(name, out ModelDeclaration? before) && IsSame(before, declared) ? before : declared;
+                merged[name] = declared;
             else if (standing.Description.Fingerprint != declared.Description.Fingerprint)
                 throw Conflict(report.Silo.Name, declared, standing);
         }
@@ -41,14 +43,6 @@ internal static class DeclaredModels
             Layout = new ModelLayout(scale.TensorParallelSize ?? declaration.Layout.TensorParallelSize, scale.PipelineParallelSize ?? declaration.Layout.PipelineParallelSize),
         };
     }
-
-    private const int MaxReplicas = 4096;
-
-    // Everything but what the API may change later, and the date.
-    private static bool IsSame(ModelDeclaration before, ModelDeclaration declared) =>
-        before.Description with { Created = declared.Description.Created } == declared.Description
-        && (before.Dtype, before.Quantization, before.KvCacheDtype) == (declared.Dtype, declared.Quantization, declared.KvCacheDtype)
-        && declared is { Replicas: null } && declared.Layout == ModelLayout.Single;
 
     private static void Check(string field, int value, int minimum, int maximum, string? why = null)
     {

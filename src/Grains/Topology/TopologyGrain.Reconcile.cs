@@ -125,7 +125,7 @@ internal sealed partial class TopologyGrain
         }
     }
 
-    // Epochs are kept: a number is never used again, but a shard may still hold one.
+    // With its number a replica's epoch is done with, too: neither is used again.
     private void Forget(TopologyState topology)
     {
         foreach (string silo in topology.Silos.Values.Where(silo => !IsPresent(silo)).Select(silo => silo.Description.Name).ToArray())

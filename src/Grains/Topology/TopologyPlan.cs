@@ -36,7 +36,7 @@ internal sealed record TopologyPlan(ImmutableArray<PlacedReplica> Replicas, Immu
     /// <summary>
     /// Brings the replicas into line with what is asked for, with the fewest moves: what stands well stays; a lost rank gets
     /// a free device; a replica that must go (drained silo, other layout) stays until the others of its model are loaded, or at
-    /// once where its devices are needed. A device holds at most one shard of replicas with several; only when there are more
+    /// once where its devices are needed and enough; what cannot be placed takes nothing away. A device holds at most one shard of replicas with several; only when there are more
     /// models than devices do single shards share one. Pure.
     /// </summary>
     public static TopologyPlan For(PlanningState state) => new TopologyPlanning(state).Run();

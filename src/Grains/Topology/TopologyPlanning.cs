@@ -158,12 +158,20 @@ internal sealed class TopologyPlanning
             return;
         }
 
-        // There is no room beside them. On a draining silo they go on; elsewhere the new layout gets their devices.
+        // There is no room beside them. On a draining silo they go on; elsewhere the new layout gets their devices, if it fits there.
         PlacedReplica[] cuts = [.. leaving.Where(replica => !replica.Places.Any(_state.Leaving.Contains))];
         foreach (PlacedReplica replica in cuts)
             Remove(_leaving, replica);
         while (cuts.Length > 0 && Staying(model) < (declaration.Replicas ?? int.MaxValue) && TryPlace(declaration))
         {
+        }
+
+        if (Staying(model) > 0)
+            return;
+        foreach (PlacedReplica replica in cuts)
+        {
+            _leaving.Add(replica);
+            Count(replica, 1);
         }
     }
 

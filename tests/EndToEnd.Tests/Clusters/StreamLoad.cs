@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.Json.Nodes;
 using Cluster.TestKit;
 using Cluster.TestKit.Processes;
@@ -36,6 +37,19 @@ internal sealed class StreamLoad(SiloCluster cluster, string model, int workers,
     {
         _isEnding = true;
         return _running;
+    }
+
+    /// <summary>Waits until so many more streams have completed than now.</summary>
+    /// <exception cref="TimeoutException">They did not within a minute.</exception>
+    public async Task MoreAsync(int streams)
+    {
+        int wanted = _completed + streams;
+        for (long start = Stopwatch.GetTimestamp(); _completed < wanted; await Task.Delay(20))
+        {
+            await CheckAsync();
+            if (Stopwatch.GetElapsedTime(start) > TimeSpan.FromMinutes(1))
+                throw new TimeoutException($"{_completed - wanted + streams} of {streams} streams completed within a minute.\n{cluster.Outputs()}");
+        }
     }
 
     /// <summary>Fails as soon as a worker has.</summary>

@@ -104,4 +104,15 @@ public sealed class TopologyGrainTests
         Assert.Equal(RejectionReason.ModelChanged, refused.Reason);
         Assert.Contains("--served-model-name", refused.Message, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public async Task ASiloThatIsAlone_StartsWithWhatItsFlagsSay_AndKeepsTheScaleWhileItRuns()
+    {
+        await using SessionCluster cluster = await new SessionCluster { HasReplica = false }.StartAsync();
+        ITopologyControlGrain topology = cluster.Grains.GetGrain<ITopologyControlGrain>(0);
+        SiloReport report = new() { Silo = new SiloDescription("alone", ["cpu:0", "cpu:1"], ""), Declarations = [Declarations.Of("m")], ReplaceDeclarations = true, Shards = [] };
+        await topology.Report(report);
+        await topology.Scale("m", new ModelScale { TensorParallelSize = 2 });
+        Assert.Equal(new ModelLayout(2, 1), (await topology.Report(report)).Declarations.Single().Layout);
+    }
 }

@@ -87,6 +87,10 @@ public sealed class TopologyPlanTests
         ["m/2: a/cpu:0 a/cpu:1"], Plan([Model("m", 2)], ["a/cpu:0", "a/cpu:1"], [Placed("m", 0, "a/cpu:0"), Placed("m", 1, "a/cpu:1")], ready: ["m/0", "m/1"]));
 
     [Fact]
+    public void OtherLayout_ThatFitsNowhere_TakesNothingAway() => Assert.Equal(
+        ["m/0: a/cpu:0", "m/1: a/cpu:1"], Plan([Model("m", 3)], ["a/cpu:0", "a/cpu:1"], [Placed("m", 0, "a/cpu:0"), Placed("m", 1, "a/cpu:1")], ready: ["m/0", "m/1"]));
+
+    [Fact]
     public void SiloThatCannotLoadTheModel_IsNotUsedForIt() => Assert.Equal(
         ["m/0: b/cpu:0", "n/0: a/cpu:0"],
         Plan([Model("m"), Model("n", replicas: 1)], ["a/cpu:0", "b/cpu:0"], [Placed("m", 0, "a/cpu:0")], unusable: [("m", "a")]));
