@@ -46,6 +46,9 @@ internal sealed class ActiveSession
     /// <summary>Called when nobody reads or generates and everything is written or gone: the activation may go.</summary>
     public required Action Settled { get; init; }
 
+    /// <summary>Called when another activation wrote the session's rows: this one must go at once.</summary>
+    public required Action Overtaken { get; init; }
+
     /// <summary>Called when the session was refused by all replicas before it emitted anything: its rows are to be deleted.</summary>
     public required Action Refused { get; init; }
 
@@ -53,6 +56,9 @@ internal sealed class ActiveSession
 
     /// <summary>Readers are attached, or have not been told yet why the session ended.</summary>
     public bool HasReaders => _readers.Count > 0 || _lastWords > 0;
+
+    /// <summary>Nobody reads or generates, and everything is written or somebody else writes it.</summary>
+    public bool IsSettled => !HasReaders && (_closed || (_run.IsCompleted && _journal.IsClean));
 
     private bool IsRunning => !_run.IsCompleted && !_cancellation.IsCancellationRequested;
 
@@ -177,7 +183,7 @@ internal sealed class ActiveSession
         _idleSince = _services.Now;
         _journal.MarkDirty();
         await _journal.FlushAsync();
-        if (!HasReaders && _run.IsCompleted && _journal.IsClean)
+        if (IsSettled)
             Settled();
     }
 
@@ -248,7 +254,7 @@ internal sealed class ActiveSession
     {
         CloseAsync(new EnumerationAbortedException($"Session {Accepted.SessionId} goes on in another activation.")).Ignore();
         if (!HasReaders)
-            Settled();
+            Overtaken();
     }
 
     // Readers with an inbox wait for the end only.

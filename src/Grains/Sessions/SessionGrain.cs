@@ -16,6 +16,9 @@ internal sealed class SessionGrain : Grain, ISessionGrain, ISessionControlGrain
     private static readonly TimeSpan LongestSuspend = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan CatalogPoll = TimeSpan.FromMilliseconds(50);
 
+    // A message is forwarded twice at most: several callers that come one after the other must not each meet an activation that just left.
+    private static readonly TimeSpan Farewell = TimeSpan.FromSeconds(1);
+
     private readonly SessionServices _services;
     private readonly SessionJournal _journal;
     private readonly string _id;
@@ -28,6 +31,7 @@ internal sealed class SessionGrain : Grain, ISessionGrain, ISessionControlGrain
     private ActiveSession? _leaving;
     private long _idleSince;
     private bool _cancelled;
+    private bool _isLeaving;
 
     public SessionGrain(SessionServices services, IGrainContext context)
     {
@@ -74,7 +78,7 @@ internal sealed class SessionGrain : Grain, ISessionGrain, ISessionControlGrain
         await KnownAsync();
         if (_accepted is null || _accepted.Request.Owner != owner)
         {
-            DeactivateIfAbsent();
+            LeaveIfAbsent();
             return false;
         }
 
@@ -88,7 +92,7 @@ internal sealed class SessionGrain : Grain, ISessionGrain, ISessionControlGrain
         await KnownAsync();
         if (_accepted is null)
         {
-            DeactivateIfAbsent();
+            LeaveIfAbsent();
             return null;
         }
 
@@ -122,7 +126,7 @@ internal sealed class SessionGrain : Grain, ISessionGrain, ISessionControlGrain
             // A caller's invention must not become a label: series are for ever.
             string model = e.Reason == RejectionReason.ModelNotFound ? "" : request.Model;
             _services.Metrics.AdmissionRejections.Add(1, new("model_name", model), new("engine", "0"), new("reason", e.Reason.ToString()));
-            DeactivateOnIdle();
+            LeaveSoonAsync().Ignore();
             throw;
         }
 
@@ -168,7 +172,7 @@ internal sealed class SessionGrain : Grain, ISessionGrain, ISessionControlGrain
         await KnownAsync();
         if (_accepted?.Request.Owner == owner)
             return _cancelled ? throw Cancelled() : await ActivatedAsync();
-        DeactivateIfAbsent();
+        LeaveIfAbsent();
         throw NotFound();
     }
 
@@ -236,7 +240,8 @@ internal sealed class SessionGrain : Grain, ISessionGrain, ISessionControlGrain
     private ActiveSession NewSession(SessionTranscript transcript, long idleSince, bool isNew) =>
         new(_services, _journal, transcript, idleSince, isNew)
         {
-            Settled = DeactivateOnIdle,
+            Settled = () => LeaveSoonAsync().Ignore(),
+            Overtaken = DeactivateOnIdle,
             Refused = () => RemoveAsync(NotFound()).Ignore(),
         };
 
@@ -250,17 +255,29 @@ internal sealed class SessionGrain : Grain, ISessionGrain, ISessionControlGrain
         Index.Remove(_id).Ignore();
         // An activation that goes takes its readers' last words with it: the last reader that leaves lets it go.
         _leaving = _session;
-        if (_session is not { HasReaders: true })
-            DeactivateOnIdle();
         _accepted = null;
         _session = null;
         _activating = null;
         _cancelled = false;
+        LeaveSoonAsync().Ignore();
     }
 
-    private void DeactivateIfAbsent()
+    // Rows that are there for somebody else keep the activation until it is idle.
+    private void LeaveIfAbsent()
     {
-        if (_accepted is null && _changing.IsCompleted && _leaving is not { HasReaders: true })
+        if (_accepted is null)
+            LeaveSoonAsync().Ignore();
+    }
+
+    private async Task LeaveSoonAsync()
+    {
+        if (_isLeaving)
+            return;
+        _isLeaving = true;
+        await Task.Delay(Farewell, _services.Time);
+        _isLeaving = false;
+        bool isDone = _session?.IsSettled ?? (_accepted is null && _leaving is not { HasReaders: true });
+        if (isDone && _changing.IsCompleted)
             DeactivateOnIdle();
     }
 
