@@ -1,3 +1,4 @@
+using Cluster.Grains.Decoding;
 using Cluster.Grains.Shards;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
@@ -19,6 +20,7 @@ internal static class ClusterGrains
         services.TryAddSingleton<ShardHost>();
         services.TryAddSingleton<ModelCatalog>();
         services.TryAddSingleton<ClusterMetrics>();
+        services.TryAddSingleton<IProposerFactory, Proposers>();
         services.AddPlacementDirector<ShardPlacement, ShardPlacementDirector>();
         return silo;
     }

@@ -37,6 +37,10 @@ internal sealed class ClusterMetrics : IDisposable
         Preemptions = Counter("num_preemptions", "Preemptions by recompute.");
         PrefixCacheQueries = Counter("prefix_cache_queries", "Prompt tokens looked up in the prefix cache.");
         PrefixCacheHits = Counter("prefix_cache_hits", "Prompt tokens found in the prefix cache.");
+        SpecDecodeDrafts = Counter("spec_decode_num_drafts", "Drafts verified.");
+        SpecDecodeDraftTokens = Counter("spec_decode_num_draft_tokens", "Tokens of drafts verified.");
+        SpecDecodeAcceptedTokens = Counter("spec_decode_num_accepted_tokens", "Tokens of drafts that were right.");
+        SpecDecodeAcceptedTokensPerPosition = Counter("spec_decode_num_accepted_tokens_per_pos", "Tokens of drafts that were right, by position in the draft.");
         AdmissionRejections = Counter("admission_rejections", "Requests refused, by reason.");
         TimeToFirstToken = Histogram("time_to_first_token_seconds", "From acceptance to the first token.", FirstTokenBuckets);
         InterTokenLatency = Histogram("inter_token_latency_seconds", "Between tokens of a choice.", TokenBuckets);
@@ -60,6 +64,10 @@ internal sealed class ClusterMetrics : IDisposable
     public Counter<long> Preemptions { get; }
     public Counter<long> PrefixCacheQueries { get; }
     public Counter<long> PrefixCacheHits { get; }
+    public Counter<long> SpecDecodeDrafts { get; }
+    public Counter<long> SpecDecodeDraftTokens { get; }
+    public Counter<long> SpecDecodeAcceptedTokens { get; }
+    public Counter<long> SpecDecodeAcceptedTokensPerPosition { get; }
     public Counter<long> AdmissionRejections { get; }
     public Histogram<double> TimeToFirstToken { get; }
     public Histogram<double> InterTokenLatency { get; }

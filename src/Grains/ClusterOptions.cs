@@ -59,6 +59,9 @@ internal sealed class ClusterOptions
     /// <summary>Whether committed blocks are shared by equal prompt beginnings. Default true.</summary>
     public bool EnablePrefixCaching { get; set; } = true;
 
+    /// <summary>How the models given by flags guess tokens ahead, JSON; null = they do not.</summary>
+    public string? SpeculativeConfig { get; set; }
+
     /// <summary>Base for drawn request seeds; null = drawn from the operating system.</summary>
     public long? Seed { get; set; }
 

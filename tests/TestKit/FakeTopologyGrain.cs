@@ -19,6 +19,9 @@ internal sealed class FakeTopology
     /// <summary>Epochs opened so far.</summary>
     public long Epoch => Interlocked.Read(ref _epoch);
 
+    /// <summary>How replicas guess tokens ahead.</summary>
+    public SpeculativeConfig? Speculation { get; set; }
+
     /// <summary>Called before an epoch is opened: tests throw here.</summary>
     public Action? BeforeOpen { get; set; }
 
@@ -50,7 +53,7 @@ internal sealed class FakeTopologyGrain(FakeTopology topology) : Grain, ITopolog
         topology.BeforeOpen?.Invoke();
         if (!topology.Shards.TryGetValue(replicaKey, out ImmutableArray<string> shards))
             throw new RequestRejectedException(RejectionReason.Overloaded, $"Replica {replicaKey} has no shards.", retryAfterSeconds: 1);
-        return Task.FromResult(new ReplicaAssignment(replicaKey[..replicaKey.LastIndexOf('/')], topology.NextEpoch(), shards));
+        return Task.FromResult(new ReplicaAssignment(replicaKey[..replicaKey.LastIndexOf('/')], topology.NextEpoch(), shards) { Speculation = topology.Speculation });
     }
 
     /// <inheritdoc/>

@@ -42,6 +42,9 @@ public sealed record ModelDeclaration
 
     /// <summary>Stored KV type: auto (float32), bfloat16, int8.</summary>
     [Id(5)] public required string KvCacheDtype { get; init; }
+
+    /// <summary>How tokens are guessed ahead; null = they are not.</summary>
+    [Id(6)] public SpeculativeConfig? Speculation { get; init; }
 }
 
 /// <summary>How a replica is cut: layers over pipeline stages, each stage's heads and columns over tensor ranks. Rank = stage * tensor size + tensor rank.</summary>
@@ -209,4 +212,21 @@ public sealed record ReplicaLoad
 
     /// <summary>Whether the replica is loaded and makes progress.</summary>
     [Id(5)] public bool Ready { get; init; }
+
+    /// <summary>Guesses that were verified, and how far they held; null when the replica does not guess.</summary>
+    [Id(6)] public SpeculationLoad? Speculation { get; init; }
+}
+
+/// <summary>What became of a replica's guesses since it started.</summary>
+[GenerateSerializer, Immutable, Alias("Cluster.SpeculationLoad")]
+public sealed record SpeculationLoad
+{
+    /// <summary>Guesses of one or more tokens that were verified.</summary>
+    [Id(0)] public long Drafts { get; init; }
+
+    /// <summary>Tokens in them.</summary>
+    [Id(1)] public long DraftTokens { get; init; }
+
+    /// <summary>Tokens that were right, by place in the guess from the first.</summary>
+    [Id(2)] public ImmutableArray<long> AcceptedPerPosition { get; init; } = [];
 }

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Cluster.Contracts;
 using Cluster.Grains.Scheduling;
 
 namespace Cluster.Grains.Replicas;
@@ -18,6 +19,9 @@ internal sealed class ReplicaRecorder(ClusterMetrics metrics, TimeProvider time,
 
     /// <summary>Now, as a timestamp.</summary>
     public long Now => time.GetTimestamp();
+
+    /// <summary>Counts a replica's drafts.</summary>
+    public SpeculationRecorder Speculation(SpeculativeConfig config) => new(metrics, config, _tags);
 
     /// <summary>A group was refused because too many sequences wait.</summary>
     public void QueueFull(int sequences) => metrics.AdmissionRejections.Add(sequences, _queueFullTags);

@@ -70,6 +70,7 @@ internal sealed partial class StepLoop
 
         ForgetFlights();
         (_scheduler, _shards, _isGivenUp) = (scheduler, shards, false);
+        OpenSpeculation(shards.Assignment.Speculation);
         Isolate(scheduler);
         _recorder.EpochOpened();
         foreach (Sequence sequence in left)

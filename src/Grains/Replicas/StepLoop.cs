@@ -33,13 +33,14 @@ internal sealed partial class StepLoop
 
     /// <summary>A loop that has not opened its replica yet.</summary>
     public StepLoop(
-        string replicaKey, IGrainFactory grains, ShardHost host, ClusterOptions options, ClusterMetrics metrics, TimeProvider time, ILogger logger)
+        string replicaKey, IGrainFactory grains, ShardHost host, IProposerFactory proposers, ClusterOptions options, ClusterMetrics metrics, TimeProvider time, ILogger logger)
     {
         int slash = replicaKey.LastIndexOf('/');
         string model = replicaKey[..Math.Max(0, slash)];
         _replicaKey = replicaKey;
         _grains = grains;
         _host = host;
+        _proposers = proposers;
         _options = options;
         _time = time;
         _logger = logger;
@@ -111,6 +112,7 @@ internal sealed partial class StepLoop
             Blocks = scheduler.Blocks.Capacity,
             GeneratedTokens = _recorder.GeneratedTokens,
             Ready = MakesProgress,
+            Speculation = _speculation?.Load(),
         };
 
     private void Admit(List<ActiveSequence> sequences)
@@ -169,8 +171,10 @@ internal sealed partial class StepLoop
     // As many steps as there are stages are on their way at once; they end in the order in which they left.
     private async Task StepAsync(Scheduler scheduler, ReplicaShards shards)
     {
-        while (_flights.Count < shards.Assignment.Layout.PipelineParallelSize && scheduler.Schedule() is { } step)
+        while (_flights.Count < shards.Assignment.Layout.PipelineParallelSize && await ScheduleAsync(scheduler) is { } step)
             Dispatch(scheduler, shards, step);
+        if (_scheduler != scheduler)
+            return; // Closed while a draft was made.
         if (_flights.Count == 0)
         {
             throw new InvalidOperationException(
@@ -197,7 +201,7 @@ internal sealed partial class StepLoop
     private void Commit(Scheduler scheduler, SchedulerStep step, StepResult result)
     {
         long now = _recorder.Now;
-        Span<int> drawn = stackalloc int[1];
+        Span<int> drawn = stackalloc int[1 + SpeculativeConfig.MaxTokens];
         for (int i = 0; i < step.RowList.Count; i++)
         {
             ScheduledRows rows = step.RowList[i];
@@ -207,7 +211,9 @@ internal sealed partial class StepLoop
                 throw new ShardFailedException($"Step {step.Number} answers {output.Tokens.Length} tokens for sequence {output.Id}, not for {sequence.Id}.");
             for (int t = 0; t < output.Tokens.Length; t++)
                 drawn[t] = output.Tokens[t].Token;
-            Advance advance = PlainDecoding.After(rows, drawn[..output.Tokens.Length], sequence.Group.Origin.StopTokens.AsSpan());
+            Advance advance = CoupledDecoding.After(rows, drawn[..output.Tokens.Length], sequence.Group.Origin.StopTokens.AsSpan());
+            if (rows.DraftCount > 0)
+                _speculation?.Verified(rows.DraftCount, advance.Emitted - 1);
             if (scheduler.Commit(step, i, drawn[..advance.Emitted], advance.Retained, advance.End is not null)
                 && sequence.Take(rows, output, advance))
                 _news.Add(new News(sequence, advance.Emitted, now));

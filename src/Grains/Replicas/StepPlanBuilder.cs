@@ -48,6 +48,7 @@ internal static class StepPlanBuilder
             ComputedTokens = rows.ComputedTokens,
             NewTokens = rows.Count,
             Sample = rows.Sample,
+            Draft = rows.DraftCount == 0 ? [] : ImmutableArray.Create(rows.Sequence.Draft[..rows.DraftCount]),
         };
     }
 }

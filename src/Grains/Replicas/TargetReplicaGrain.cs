@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using Cluster.Contracts;
+using Cluster.Grains.Decoding;
 using Cluster.Grains.Shards;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
@@ -16,8 +17,8 @@ internal sealed class TargetReplicaGrain : Grain, ITargetReplicaGrain
 
     /// <summary>Made by Orleans.</summary>
     public TargetReplicaGrain(
-        ShardHost host, IOptions<ClusterOptions> options, ClusterMetrics metrics, TimeProvider time, ILogger<TargetReplicaGrain> logger) =>
-        _loop = new StepLoop(this.GetPrimaryKeyString(), GrainFactory, host, options.Value, metrics, time, logger);
+        ShardHost host, IProposerFactory proposers, IOptions<ClusterOptions> options, ClusterMetrics metrics, TimeProvider time, ILogger<TargetReplicaGrain> logger) =>
+        _loop = new StepLoop(this.GetPrimaryKeyString(), GrainFactory, host, proposers, options.Value, metrics, time, logger);
 
     /// <inheritdoc/>
     public async IAsyncEnumerable<SequenceProgress> Generate(SequenceGroup group, [EnumeratorCancellation] CancellationToken cancellationToken)

@@ -69,6 +69,12 @@ internal sealed partial class Scheduler
         return budget;
     }
 
+    private void Serve(SchedulerStep step)
+    {
+        int budget = ServeRunning(step, _options.MaxTokensPerStep, _options.MaxSequencesPerStep);
+        ServeDrafts(step, StartWaiting(step, budget, _options.MaxSequencesPerStep));
+    }
+
     private void ServeOne(SchedulerStep step)
     {
         StartWaiting(step, _options.MaxTokensPerStep, most: 1);
@@ -94,7 +100,7 @@ internal sealed partial class Scheduler
         return budget - more;
     }
 
-    private void StartWaiting(SchedulerStep step, int budget, int most)
+    private int StartWaiting(SchedulerStep step, int budget, int most)
     {
         bool isBlocked = false;
         int cut = 0;
@@ -115,6 +121,33 @@ internal sealed partial class Scheduler
         }
 
         _queueIsBlocked = isBlocked;
+        return budget;
+    }
+
+    private void ServeDrafts(SchedulerStep step, int budget)
+    {
+        for (int i = 0; i < step.RowList.Count && budget > 0; i++)
+        {
+            ScheduledRows rows = step.RowList[i];
+            int draft = rows.Sample ? DraftRows(rows.Sequence, budget) : 0;
+            if (draft == 0)
+                continue;
+            step.RowList[i] = rows with { Count = rows.Count + draft, DraftCount = draft };
+            step.TokenCount += draft;
+            budget -= draft;
+        }
+    }
+
+    // The last token is never fed back, so one less than may still be emitted. Blocks that others may want soon are left alone.
+    private int DraftRows(Sequence sequence, int budget)
+    {
+        int most = Math.Min(Math.Min(sequence.Draft.Length, budget), sequence.MaxLength - sequence.Length - 1);
+        if (most <= 0)
+            return 0;
+        int missing = BlocksFor(sequence.Length + most) - sequence.Blocks.Count;
+        if (missing > 0)
+            _pool.TryAllocate(sequence.Blocks, Math.Min(missing, Math.Max(0, _pool.AvailableCount - Reserve)));
+        return Math.Min(most, (sequence.Blocks.Count * _options.BlockSize) - sequence.Length);
     }
 
     private static int ExtendFully(Sequence sequence, int budget)

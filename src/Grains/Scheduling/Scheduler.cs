@@ -20,6 +20,7 @@ internal enum QueueAnswer
 /// A step hands out a token budget. Every running sequence gets one row first (a decode needs no more), then those that lag
 /// behind their known tokens get what is left (chunked prefill), then waiting sequences start. A sequence starts only when
 /// blocks for all its known tokens are there, so it never stops in the middle of its prompt for want of blocks.
+/// Guesses (<see cref="Sequence.Draft"/>) get what is left of budget and blocks at the end: they delay nobody and preempt nobody.
 /// </para>
 /// <para>
 /// Progress: when a running sequence needs a block and there is none, the last one in <see cref="Sequence.Compare"/> order
@@ -122,7 +123,7 @@ internal sealed partial class Scheduler
         if (IsolateSequences)
             ServeOne(step);
         else
-            StartWaiting(step, ServeRunning(step, _options.MaxTokensPerStep, _options.MaxSequencesPerStep), _options.MaxSequencesPerStep);
+            Serve(step);
         if (step.Rows.Count == 0)
         {
             _spareSteps.Push(step);
@@ -135,6 +136,16 @@ internal sealed partial class Scheduler
         _stepsInFlight++;
         Seal(step);
         return step;
+    }
+
+    /// <summary>Adds the sequences whose next step draws from their last known token: those that a draft would serve.</summary>
+    public void AddDecoding(List<Sequence> sequences)
+    {
+        foreach (Sequence sequence in _running)
+        {
+            if (sequence.StepInFlight < 0 && sequence.PendingTokens == 1 && sequence.Length + 1 < sequence.MaxLength)
+                sequences.Add(sequence);
+        }
     }
 
     /// <summary>Takes over what a step gave for one sequence.</summary>

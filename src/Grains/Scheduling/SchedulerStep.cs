@@ -39,10 +39,12 @@ internal sealed class SchedulerStep
 /// <param name="Sample">Whether a token is drawn from the last row.</param>
 /// <param name="KnownTokens">Tokens the shards know already; 0 = they do not know the sequence.</param>
 /// <param name="KnownBlocks">Blocks the shards know already.</param>
+/// <param name="DraftCount">How many of the last rows are guesses (<see cref="Sequence.Draft"/>); a token is drawn from each of them too.</param>
 internal readonly record struct ScheduledRows(
     Sequence Sequence,
     int ComputedTokens,
     int Count,
     bool Sample,
     int KnownTokens,
-    int KnownBlocks);
+    int KnownBlocks,
+    int DraftCount = 0);

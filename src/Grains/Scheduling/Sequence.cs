@@ -21,6 +21,8 @@ internal enum SequenceState
 internal class Sequence
 {
     private int[] _tokens;
+    private int[] _draft = [];
+    private int _draftLength;
 
     /// <summary>A sequence that has not been queued yet.</summary>
     /// <param name="id">Number within the replica; later sequences have larger ones.</param>
@@ -71,6 +73,9 @@ internal class Sequence
 
     /// <summary>Known tokens, [Length].</summary>
     public ReadOnlySpan<int> Tokens => _tokens.AsSpan(0, Length);
+
+    /// <summary>Tokens guessed to follow the known ones; the next step that draws from the last known token verifies as many as it has room for.</summary>
+    public ReadOnlySpan<int> Draft => _draft.AsSpan(0, _draftLength);
 
     /// <summary>Tokens generated so far.</summary>
     public int GeneratedCount => Length - PromptLength;
@@ -129,6 +134,17 @@ internal class Sequence
         return order != 0 ? order : left.Id.CompareTo(right.Id);
     }
 
+    /// <summary>Replaces the guess. Not while the sequence is in a step.</summary>
+    public void Propose(ReadOnlySpan<int> draft)
+    {
+        if (StepInFlight >= 0)
+            throw new InvalidOperationException($"Sequence {Id} is in step {StepInFlight}, which reads its draft.");
+        if (_draft.Length < draft.Length)
+            _draft = new int[draft.Length];
+        draft.CopyTo(_draft);
+        _draftLength = draft.Length;
+    }
+
     /// <summary>Forgets what a scheduler and the shards of an epoch knew; the tokens stay.</summary>
     public void Detach()
     {
@@ -138,6 +154,7 @@ internal class Sequence
         (ComputedTokens, RegisteredBlocks, PlannedRows) = (0, 0, 0);
         (StepInFlight, LastStep) = (-1, -1);
         Announced = default;
+        _draftLength = 0;
     }
 
     internal void Append(ReadOnlySpan<int> tokens)
@@ -148,5 +165,6 @@ internal class Sequence
             Array.Resize(ref _tokens, Math.Min(MaxLength, Math.Max(_tokens.Length * 2, Length + tokens.Length)));
         tokens.CopyTo(_tokens.AsSpan(Length));
         Length += tokens.Length;
+        _draftLength = 0;
     }
 }

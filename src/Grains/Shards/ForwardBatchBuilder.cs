@@ -47,7 +47,7 @@ internal sealed class ForwardBatchBuilder
     private void FillRows(ScheduledSequence scheduled, ShardSequence sequence, int blockSize, int row)
     {
         int start = scheduled.ComputedTokens;
-        sequence.Tokens.Span.Slice(start, scheduled.NewTokens).CopyTo(_tokenIds.AsSpan(row));
+        sequence.Drafted.Span.Slice(start, scheduled.NewTokens).CopyTo(_tokenIds.AsSpan(row));
         ReadOnlySpan<int> blocks = sequence.Blocks;
         for (int i = 0; i < scheduled.NewTokens; i++)
         {
@@ -57,20 +57,24 @@ internal sealed class ForwardBatchBuilder
         }
     }
 
-    // A row at position p scores the prompt token at p + 1; the last row of known tokens draws the next one.
+    // A row at position p scores the prompt token at p + 1; the last row of known tokens draws the next one, and each row of a draft
+    // the one that would follow it.
     private void AddLogits(ScheduledSequence scheduled, ShardSequence sequence, int row)
     {
         NewSequence origin = sequence.Origin;
         if (origin.PromptTopLogprobs >= 0)
         {
             ReadOnlySpan<int> tokens = sequence.Tokens.Span;
-            int last = Math.Min(scheduled.ComputedTokens + scheduled.NewTokens, origin.PromptLength - 1);
-            for (int position = scheduled.ComputedTokens; position < last; position++)
+            int end = Math.Min(scheduled.ComputedTokens + scheduled.NewTokens, origin.PromptLength - 1);
+            for (int position = scheduled.ComputedTokens; position < end; position++)
                 AddLogit(row + position - scheduled.ComputedTokens, new LogitRequest(null, tokens[position + 1], origin.PromptTopLogprobs));
         }
 
-        if (scheduled.Sample)
-            AddLogit(row + scheduled.NewTokens - 1, new LogitRequest(SamplingMapping.NextDraw(sequence), -1, origin.TopLogprobs));
+        if (!scheduled.Sample)
+            return;
+        int last = row + scheduled.NewTokens - 1 - scheduled.Draft.Length;
+        for (int drafted = 0; drafted <= scheduled.Draft.Length; drafted++)
+            AddLogit(last + drafted, new LogitRequest(SamplingMapping.NextDraw(sequence, drafted), -1, origin.TopLogprobs));
     }
 
     private void AddLogit(int row, LogitRequest request)
@@ -83,7 +87,7 @@ internal sealed class ForwardBatchBuilder
     {
         int last = Math.Min(scheduled.ComputedTokens + scheduled.NewTokens, origin.PromptLength - 1);
         int scored = origin.PromptTopLogprobs < 0 ? 0 : Math.Max(0, last - scheduled.ComputedTokens);
-        return scored + (scheduled.Sample ? 1 : 0);
+        return scored + (scheduled.Sample ? 1 + scheduled.Draft.Length : 0);
     }
 
     private void Reserve(StepPlan plan, SequenceTable table)

@@ -128,8 +128,11 @@ internal sealed record ScheduledSequence
     /// <summary>Rows of this step.</summary>
     [Id(4)] public required int NewTokens { get; init; }
 
-    /// <summary>Draw a token from the last row.</summary>
+    /// <summary>Draw a token from the last row, and from each row of a draft.</summary>
     [Id(5)] public required bool Sample { get; init; }
+
+    /// <summary>Tokens guessed to follow the known ones: the last of the rows. They are not committed by this step.</summary>
+    [Id(6)] public ImmutableArray<int> Draft { get; init; } = [];
 }
 
 /// <summary>What a step gave, in the order of <see cref="StepPlan.Scheduled"/> (rank 0 of the last stage; others return it empty).</summary>

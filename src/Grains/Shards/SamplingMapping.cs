@@ -19,15 +19,15 @@ internal static class SamplingMapping
         LogitBias = options.LogitBias,
     };
 
-    /// <summary>State of the draw that follows a sequence's last known token.</summary>
-    public static SamplingState NextDraw(ShardSequence sequence) => new()
+    /// <summary>State of the draw that follows a sequence's last known token, or the first <paramref name="drafted"/> tokens of its draft.</summary>
+    public static SamplingState NextDraw(ShardSequence sequence, int drafted = 0) => new()
     {
         Parameters = sequence.Sampling,
         Seed = sequence.Origin.Seed,
         Choice = sequence.Origin.Choice,
-        Position = sequence.Length,
-        Tokens = sequence.Tokens,
+        Position = sequence.Length + drafted,
+        Tokens = sequence.Drafted[..(sequence.Length + drafted)],
         PromptLength = sequence.Origin.PromptLength,
-        BannedTokens = sequence.GeneratedCount < sequence.Origin.MinTokens ? sequence.StopTokens : [],
+        BannedTokens = sequence.GeneratedCount + drafted < sequence.Origin.MinTokens ? sequence.StopTokens : [],
     };
 }

@@ -53,11 +53,13 @@ internal sealed class SequenceTable(int blockCount, int blockSize)
     private void Check(StepPlan plan, ScheduledSequence scheduled)
     {
         (int tokens, int blocks) = Known(plan, scheduled.Id);
-        tokens += scheduled.AppendedTokens.Length;
+        tokens += scheduled.AppendedTokens.Length + scheduled.Draft.Length;
         blocks += scheduled.NewBlocks.Length;
         int end = scheduled.ComputedTokens + scheduled.NewTokens;
         if (scheduled.ComputedTokens < 0 || scheduled.NewTokens < 1 || end > tokens)
             throw Refuse(plan, $"sequence {scheduled.Id} has {tokens} tokens, rows [{scheduled.ComputedTokens}, {end}) were asked for");
+        if (scheduled.Draft.Length > 0 && (!scheduled.Sample || scheduled.Draft.Length >= scheduled.NewTokens))
+            throw Refuse(plan, $"sequence {scheduled.Id} has a draft of {scheduled.Draft.Length} in {scheduled.NewTokens} rows, sample is {scheduled.Sample}");
         if (scheduled.Sample && end != tokens)
             throw Refuse(plan, $"sequence {scheduled.Id} draws after {end} of {tokens} tokens");
         if ((long)blocks * BlockSize < end)
@@ -117,8 +119,14 @@ internal sealed class ShardSequence
     /// <summary>Known blocks.</summary>
     public int BlockCount { get; private set; }
 
-    /// <summary>Known tokens; what was handed out never changes, later tokens go behind it.</summary>
+    /// <summary>Known tokens; what was handed out never changes while a step reads it, later tokens go behind it.</summary>
     public ReadOnlyMemory<int> Tokens => _tokens.AsMemory(0, Length);
+
+    /// <summary>Known tokens and the draft of the last plan; the draft is overwritten by what is committed in its place.</summary>
+    public ReadOnlyMemory<int> Drafted => _tokens.AsMemory(0, Length + DraftLength);
+
+    /// <summary>Tokens of the last plan's draft.</summary>
+    public int DraftLength { get; private set; }
 
     /// <summary>Blocks in the order of positions.</summary>
     public ReadOnlySpan<int> Blocks => _blocks.AsSpan(0, BlockCount);
@@ -130,6 +138,7 @@ internal sealed class ShardSequence
     public void Extend(ScheduledSequence scheduled)
     {
         Length = Append(ref _tokens, Length, scheduled.AppendedTokens.AsSpan());
+        DraftLength = Append(ref _tokens, Length, scheduled.Draft.AsSpan()) - Length;
         BlockCount = Append(ref _blocks, BlockCount, scheduled.NewBlocks.AsSpan());
     }
 

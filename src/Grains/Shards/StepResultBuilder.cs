@@ -35,8 +35,8 @@ internal static class StepResultBuilder
         int scored = results.Length;
         if (scheduled.Sample)
         {
-            LogitResult drawn = results[--scored];
-            tokens = [new GeneratedToken(drawn.Token, drawn.Logprob, Map(drawn.Top))];
+            scored -= 1 + scheduled.Draft.Length;
+            tokens = Map(results[scored..]);
         }
 
         if (scored == 0)
@@ -45,6 +45,14 @@ internal static class StepResultBuilder
         for (int i = 0; i < scored; i++)
             prompt[i] = new ScoredToken(requests[i].ScoredToken, results[i].Logprob, Map(results[i].Top));
         return new SequenceOutput(scheduled.Id, tokens, ImmutableCollectionsMarshal.AsImmutableArray(prompt));
+    }
+
+    private static ImmutableArray<GeneratedToken> Map(ReadOnlySpan<LogitResult> results)
+    {
+        var tokens = new GeneratedToken[results.Length];
+        for (int i = 0; i < tokens.Length; i++)
+            tokens[i] = new GeneratedToken(results[i].Token, results[i].Logprob, Map(results[i].Top));
+        return ImmutableCollectionsMarshal.AsImmutableArray(tokens);
     }
 
     private static ImmutableArray<ScoredToken> Map(TokenScore[] top)

@@ -91,4 +91,7 @@ internal sealed record ReplicaAssignment(
 
     /// <summary>Proves to the peers that a rank belongs to this epoch; empty for one shard.</summary>
     [Id(5)] public ImmutableArray<byte> Secret { get; init; } = [];
+
+    /// <summary>How tokens are guessed ahead; null = they are not.</summary>
+    [Id(6)] public SpeculativeConfig? Speculation { get; init; }
 }

@@ -93,7 +93,11 @@ internal sealed partial class TopologyGrain(
         // Shards may know more than the store, when the store lost something.
         long epoch = Math.Max(state.State.Epochs.GetValueOrDefault(replicaKey), shards.Max(shard => shard!.Epoch)) + 1;
         await ChangeAsync(topology => topology.Epochs[replicaKey] = epoch);
-        var assignment = new ReplicaAssignment(replica.Model, epoch, [.. replica.Places.Select((_, rank) => replica.ShardKeyOf(rank))]) { Layout = replica.Layout };
+        var assignment = new ReplicaAssignment(replica.Model, epoch, [.. replica.Places.Select((_, rank) => replica.ShardKeyOf(rank))]) 
+        {
+            Layout = replica.Layout,
+            Speculation = state.State.Declarations.GetValueOrDefault(replica.Model)?.Speculation,
+        };
         return replica.Layout.Shards == 1 ? assignment : assignment with
         {
             Endpoints = [.. replica.Places.Select(place => state.State.Silos[place.Silo].Description.MeshEndpoint ?? "")],

@@ -63,6 +63,23 @@ internal sealed class SettingGroup(string group)
         },
     };
 
+    /// <summary>A JSON object that <paramref name="check"/> finds nothing wrong with.</summary>
+    public Setting Json(
+        string name, string help, string shownDefault, Func<string, string?> check, Func<ClusterOptions, string?> get, Action<ClusterOptions, string> set) => new()
+    {
+        Name = name,
+        Group = group,
+        Placeholder = "JSON",
+        Help = help,
+        Default = shownDefault,
+        Read = (options, values) =>
+        {
+            set(options, values[^1]);
+            return null;
+        },
+        Check = options => get(options) is { } value ? check(value) : null,
+    };
+
     /// <summary>One of a few words.</summary>
     public Setting Choice(string name, string[] allowed, string help, Func<ClusterOptions, string> get, Action<ClusterOptions, string> set)
     {

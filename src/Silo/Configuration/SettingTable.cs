@@ -23,6 +23,7 @@ internal static class SettingTable
         Model.Integer("tensor-parallel-size", "Devices over which each layer of a replica is cut, in the whole cluster.", "1", 1, 1024, o => o.TensorParallelSize, (o, v) => o.TensorParallelSize = (int)v),
         Model.Integer("pipeline-parallel-size", "Stages over which the layers of a replica are cut, in the whole cluster.", "1", 1, 1024, o => o.PipelineParallelSize, (o, v) => o.PipelineParallelSize = (int)v),
         Model.IntegerOrAuto("data-parallel-size", "Replicas in the whole cluster; auto fills all devices, 0 loads the model when it is asked for.", 0, 4096, o => o.DataParallelSize, (o, v) => o.DataParallelSize = (int?)v),
+        Model.Json("speculative-config", "Guess tokens ahead, for example {\"method\": \"ngram\", \"num_speculative_tokens\": 5}; never changes what is generated.", "off", SpeculativeConfigJson.Check, o => o.SpeculativeConfig, (o, v) => o.SpeculativeConfig = v),
         Model.Choice("generation-config", ["auto", "vllm"], "Sampling defaults: the model's generation_config.json, or neutral.", o => o.GenerationConfig, (o, v) => o.GenerationConfig = v),
         Model.Integer("seed", "Base for the seeds of requests without one.", "drawn", long.MinValue, long.MaxValue, o => o.Seed, (o, v) => o.Seed = v),
     ];

@@ -82,5 +82,6 @@ internal sealed record PreparedModel(ModelDeclaration Declaration, ServedModel S
         Dtype = options.Dtype,
         Quantization = options.Quantization,
         KvCacheDtype = options.KvCacheDtype,
+        Speculation = options.SpeculativeConfig is { } speculation ? SpeculativeConfigJson.Parse(speculation) : null,
     };
 }

@@ -1,3 +1,4 @@
+using Cluster.Contracts;
 using Cluster.Grains.Replicas;
 using Cluster.Kernels.Cpu;
 using Cluster.Kernels.Execution;
@@ -57,6 +58,20 @@ public sealed class RealEngineTests
             Assert.Equal(prompt.Greedy[given..], answer.Ids);
             Assert.Equal(given is 0 or 24 ? 0 : 128, answer.CachedTokens);
         }
+    }
+
+    [Theory]
+    [MemberData(nameof(Checkpoints))]
+    public async Task PromptLookup_EqualsTheReference(string name)
+    {
+        using var checkpoint = ConformanceCheckpoint.Open(name);
+        await using DeviceThread device = await DeviceThread.StartAsync(new CpuOpsFactory(), new DeviceId("cpu", 0), 1);
+        IShardEngine engine = await LoadAsync(checkpoint, device, budget: 48, blocks: 16, DType.Float32);
+        await using ClusterFixture cluster = new() { Engine = (_, _) => engine, Configure = options => options.MaxNumBatchedTokens = 48 };
+        cluster.Topology.Speculation = new SpeculativeConfig { Method = SpeculativeConfig.Ngram, NumSpeculativeTokens = 5, PromptLookupMin = 1 };
+        await cluster.StartAsync();
+        await CheckAllAsync(cluster, checkpoint, copies: 3);
+        Assert.True((await cluster.Replica().GetLoad()).Speculation is { Drafts: > 0 }, "Nothing was ever guessed.");
     }
 
     /// <summary>Narrow keys and values are lossy against the reference, and still the same whatever the schedule was.</summary>

@@ -1,3 +1,4 @@
+using Cluster.Grains.Decoding;
 using Cluster.Grains.Scheduling;
 
 namespace Cluster.Grains.Tests.Scheduling;
@@ -12,6 +13,12 @@ internal sealed class SchedulerDriver(SchedulerOptions options)
     public Scheduler Scheduler { get; } = new(options);
 
     public List<Sequence> Finished { get; } = [];
+
+    /// <summary>Draft tokens that were verified, and those that were right.</summary>
+    public (long Tokens, long Right) Drafted { get; private set; }
+
+    /// <summary>Token that follows the first <paramref name="length"/> tokens of a sequence.</summary>
+    public static int TokenAt(Sequence sequence, int length) => (sequence.Id * 31) + length;
 
     public static SchedulerOptions Small(int blocks = 16, int blockSize = 4, int budget = 16, int sequences = 8, int queue = 1000) => new()
     {
@@ -53,9 +60,10 @@ internal sealed class SchedulerDriver(SchedulerOptions options)
         {
             ScheduledRows rows = step.Rows[i];
             Sequence sequence = rows.Sequence;
-            int[] drawn = rows.Sample ? [(sequence.Id * 31) + sequence.Length] : [];
-            bool ended = sequence.Length + drawn.Length >= sequence.MaxLength && rows.ComputedTokens + rows.Count >= sequence.Length;
-            if (Scheduler.Commit(step, i, drawn, rows.Count, ended) && ended)
+            int[] drawn = rows.Sample ? [.. Enumerable.Range(sequence.Length, 1 + rows.DraftCount).Select(length => TokenAt(sequence, length))] : [];
+            Advance advance = CoupledDecoding.After(rows, drawn, []);
+            Drafted = (Drafted.Tokens + rows.DraftCount, Drafted.Right + (rows.DraftCount == 0 ? 0 : advance.Emitted - 1));
+            if (Scheduler.Commit(step, i, drawn.AsSpan(0, advance.Emitted), advance.Retained, advance.End is not null) && advance.End is not null)
                 Finished.Add(sequence);
         }
 
@@ -86,8 +94,9 @@ internal sealed class SchedulerDriver(SchedulerOptions options)
         foreach (ScheduledRows rows in step.Rows)
         {
             int end = rows.ComputedTokens + rows.Count;
-            Assert.True(rows.Count > 0 && end <= rows.Sequence.Length);
-            Assert.Equal(end == rows.Sequence.Length && rows.Sequence.Length < rows.Sequence.MaxLength, rows.Sample);
+            Assert.True(rows.Count > rows.DraftCount && end - rows.DraftCount <= rows.Sequence.Length);
+            Assert.True(rows.DraftCount == 0 || (rows.Sample && end < rows.Sequence.MaxLength));
+            Assert.Equal(end - rows.DraftCount == rows.Sequence.Length && rows.Sequence.Length < rows.Sequence.MaxLength, rows.Sample);
             Assert.True(rows.Sequence.State == SequenceState.Finished || rows.Sequence.Blocks.Count * Options.BlockSize >= end);
         }
     }

@@ -60,6 +60,7 @@ public sealed class SchedulerPropertyTests
             CancelSome(driver, random, live, cancelled);
             while (inFlight.Count > 0 && (inFlight.Count == scenario.Options.MaxStepsInFlight || random.Below(2) == 0))
                 Commit(driver, inFlight.Dequeue());
+            ProposeSome(driver, random);
             if (driver.Scheduler.Schedule() is { } step)
                 inFlight.Enqueue(step);
             else
@@ -74,6 +75,7 @@ public sealed class SchedulerPropertyTests
         Assert.Equal(accepted, driver.Finished.Count + cancelled.Count);
         Assert.All(driver.Finished, sequence => Assert.Equal(sequence.MaxLength, sequence.Length));
         Assert.All(driver.Finished, CheckTokens);
+        Assert.True(driver.Drafted is { Tokens: 0 } or { Right: > 0 }, "No draft was ever right.");
         return (driver.Scheduler.PreemptionCount, driver.Finished.Sum(sequence => (long)sequence.CachedTokens), cancelled.Count);
     }
 
@@ -111,6 +113,18 @@ public sealed class SchedulerPropertyTests
         driver.Scheduler.Cancel(victim);
         cancelled.Add(victim);
         Assert.Equal(0, victim.Blocks.Count);
+    }
+
+    // Drafts that are right up to some place, and then not.
+    private static void ProposeSome(SchedulerDriver driver, Pcg random)
+    {
+        List<Sequence> decoding = [];
+        driver.Scheduler.AddDecoding(decoding);
+        foreach (Sequence sequence in decoding)
+        {
+            int right = random.Below(5);
+            sequence.Propose([.. Enumerable.Range(0, random.Below(6)).Select(i => i < right ? SchedulerDriver.TokenAt(sequence, sequence.Length + i) : -1)]);
+        }
     }
 
     private static void CheckBlocks(SchedulerDriver driver)

@@ -1,0 +1,24 @@
+namespace Cluster.Contracts;
+
+/// <summary>How a model's replicas guess tokens ahead (<c>--speculative-config</c>, vLLM's keys). Guesses change the speed, never the tokens.</summary>
+[GenerateSerializer, Immutable, Alias("Cluster.SpeculativeConfig")]
+public sealed record SpeculativeConfig
+{
+    /// <summary>Method that looks the last tokens up in the sequence itself.</summary>
+    public const string Ngram = "ngram";
+
+    /// <summary>Most tokens that are guessed at once.</summary>
+    public const int MaxTokens = 32;
+
+    /// <summary>Where guesses come from: <see cref="Ngram"/>.</summary>
+    [Id(0)] public required string Method { get; init; }
+
+    /// <summary>Most tokens guessed per step, 1..<see cref="MaxTokens"/>.</summary>
+    [Id(1)] public required int NumSpeculativeTokens { get; init; }
+
+    /// <summary>Longest ending that is looked up, in tokens.</summary>
+    [Id(2)] public int PromptLookupMax { get; init; } = 5;
+
+    /// <summary>Shortest ending that is looked up, in tokens.</summary>
+    [Id(3)] public int PromptLookupMin { get; init; } = 2;
+}

@@ -1,0 +1,14 @@
+using Cluster.Contracts;
+
+namespace Cluster.Grains.Decoding;
+
+/// <summary>Every method that a replica can guess with.</summary>
+internal sealed class Proposers : IProposerFactory
+{
+    /// <inheritdoc/>
+    public IProposer Create(SpeculativeConfig config) => config.Method switch
+    {
+        SpeculativeConfig.Ngram => new NgramProposer(config),
+        _ => throw new NotSupportedException($"There is no speculation method '{config.Method}'."),
+    };
+}
