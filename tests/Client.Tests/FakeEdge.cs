@@ -107,9 +107,9 @@ internal sealed class FakeEdge : IAsyncDisposable
     public const string TopologyJson = """
         {"version":3,"silos":[{"name":"silo-a","devices":["cpu:0"],"http_url":"http://127.0.0.1:8000","mesh_endpoint":null,"is_draining":false}],
         "models":[{"name":"fake","path":"/models/fake","fingerprint":"abc","max_model_length":512,"architecture":"llama","has_tokenizer":true,"created":1700000000,"parameters":5000000,"weights":"BF16","query_heads":4,"layers":2}],
-        "replicas":[{"key":"fake/0","model":"fake","epoch":7,"shards":[{"key":"fake/0/0","silo":"silo-a","device":"cpu:0","rank":0,"state":"Ready","problem":null}],"load":{"running":2,"waiting":1,"kv_usage":0.25,"blocks":64,"generated_tokens":99,"ready":true}}],
+        "replicas":[{"key":"fake/0","model":"fake","epoch":7,"shards":[{"key":"fake/0/0","silo":"silo-a","device":"cpu:0","rank":0,"state":"Ready","problem":null}],"load":{"running":2,"waiting":1,"kv_usage":0.25,"blocks":64,"generated_tokens":99,"ready":true,"speculation":{"drafts":8,"draft_tokens":16,"accepted_per_position":[6,2]}}}],
         "declarations":[{"description":{"name":"fake","path":"/models/fake","fingerprint":"abc","max_model_length":512,"architecture":"llama","has_tokenizer":true,"created":1700000000,"parameters":5000000,"weights":"BF16","query_heads":4,"layers":2},
-        "layout":{"tensor_parallel_size":2,"pipeline_parallel_size":1},"replicas":1,"dtype":"auto","quantization":"none","kv_cache_dtype":"auto"}]}
+        "layout":{"tensor_parallel_size":2,"pipeline_parallel_size":1},"replicas":1,"dtype":"auto","quantization":"none","kv_cache_dtype":"auto","speculation":null}]}
         """;
 
     /// <summary>Text of a token of a choice.</summary>

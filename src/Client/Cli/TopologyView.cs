@@ -50,16 +50,26 @@ internal static class TopologyView
 
     private static Table Replicas(ClusterTopology topology)
     {
-        Table table = Create("REPLICA", "STATE", "EPOCH", "SHARDS", "RUNNING", "WAITING", "KV USE", "KV BLOCKS", "TOKENS");
+        string[] columns = ["REPLICA", "STATE", "EPOCH", "SHARDS", "RUNNING", "WAITING", "KV USE", "KV BLOCKS", "TOKENS"];
+        bool guesses = topology.Replicas.Any(replica => replica.Load.Speculation is not null);
+        Table table = Create(guesses ? [.. columns, "GUESSED", "RIGHT BY PLACE"] : columns);
         foreach (ReplicaDescription replica in topology.Replicas)
         {
             ReplicaLoad load = replica.Load;
-            Add(table, replica.Key, State(replica), Number(replica.Epoch),
+            string[] cells =
+            [
+                replica.Key, State(replica), Number(replica.Epoch),
                 string.Join(", ", replica.Shards.OrderBy(shard => shard.Rank).Select(shard => $"{shard.Silo}/{shard.Device}")),
-                Number(load.Running), Number(load.Waiting), load.KvUsage.ToString("P0", CultureInfo.InvariantCulture), Number(load.Blocks), Number(load.GeneratedTokens));
+                Number(load.Running), Number(load.Waiting), load.KvUsage.ToString("P0", CultureInfo.InvariantCulture), Number(load.Blocks), Number(load.GeneratedTokens),
+            ];
+            Add(table, guesses ? [.. cells, Number(load.Speculation?.DraftTokens ?? 0), RightByPlace(load.Speculation)] : cells);
         }
         return table;
     }
+
+    private static string RightByPlace(SpeculationLoad? speculation) => speculation is not { Drafts: > 0 }
+        ? ""
+        : string.Join(' ', speculation.AcceptedPerPosition.Select(right => ((double)right / speculation.Drafts).ToString("P0", CultureInfo.InvariantCulture)));
 
     private static Table Create(params string[] columns)
     {

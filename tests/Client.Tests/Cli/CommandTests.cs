@@ -126,7 +126,7 @@ public sealed class CommandTests : IAsyncLifetime
         Assert.Equal(0, await _host.RunAsync("ps"));
         Assert.Matches(@"silo-a\s+active\s+http://127.0.0.1:8000\s+cpu:0", _host.Out);
         Assert.Matches(@"fake\s+llama\s+5M\s+BF16\s+512\s+yes\s+1/1 ready", _host.Out);
-        Assert.Matches(@"fake/0\s+ready\s+7\s+silo-a/cpu:0\s+2\s+1\s+25\s?%\s+64\s+99", _host.Out);
+        Assert.Matches(@"fake/0\s+ready\s+7\s+silo-a/cpu:0\s+2\s+1\s+25\s?%\s+64\s+99\s+16\s+75\s?%\s25\s?%", _host.Out);
     }
 
     [Fact]
