@@ -116,6 +116,14 @@ internal sealed class ClusterOptions
     /// <summary>Largest request body in bytes. Default 32 MiB.</summary>
     public long MaxRequestBodyBytes { get; set; } = 32L << 20;
 
+    /// <summary>These settings for a draft model that only <see cref="SpeculativeConfig"/> names: one shard, one replica, its own length.</summary>
+    public ClusterOptions ForDraft()
+    {
+        var options = (ClusterOptions)MemberwiseClone();
+        (options.TensorParallelSize, options.PipelineParallelSize, options.DataParallelSize, options.MaxModelLen) = (1, 1, 1, null);
+        return options;
+    }
+
     /// <summary>These settings with those of a declaration, which may come from another silo's flags.</summary>
     public ClusterOptions For(ModelDeclaration declaration)
     {

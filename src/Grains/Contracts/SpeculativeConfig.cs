@@ -7,10 +7,13 @@ public sealed record SpeculativeConfig
     /// <summary>Method that looks the last tokens up in the sequence itself.</summary>
     public const string Ngram = "ngram";
 
+    /// <summary>Method that asks a smaller model of the same vocabulary.</summary>
+    public const string DraftModel = "draft_model";
+
     /// <summary>Most tokens that are guessed at once.</summary>
     public const int MaxTokens = 32;
 
-    /// <summary>Where guesses come from: <see cref="Ngram"/>.</summary>
+    /// <summary>Where guesses come from: <see cref="Ngram"/> or <see cref="DraftModel"/>.</summary>
     [Id(0)] public required string Method { get; init; }
 
     /// <summary>Most tokens guessed per step, 1..<see cref="MaxTokens"/>.</summary>
@@ -21,4 +24,7 @@ public sealed record SpeculativeConfig
 
     /// <summary>Shortest ending that is looked up, in tokens.</summary>
     [Id(3)] public int PromptLookupMin { get; init; } = 2;
+
+    /// <summary>Served name of the draft model, a declared model of its own.</summary>
+    [Id(4)] public string? Model { get; init; }
 }

@@ -13,6 +13,7 @@ internal sealed class ActiveSequence : Sequence
     private readonly ScoredToken[] _promptLogprobs;
     private bool _promptLogprobsPending;
     private bool _isFirstReport = true;
+    private bool _isEndReported;
     private int _reported;
 
     /// <summary>A sequence that has not been queued yet.</summary>
@@ -37,6 +38,9 @@ internal sealed class ActiveSequence : Sequence
 
     /// <summary>Why it ended, or null.</summary>
     public SequenceEnd? End { get; private set; }
+
+    /// <summary>Whether there is something that the reader has not taken yet.</summary>
+    public bool HasNews => _news.Count > 0 || (End is not null && !_isEndReported);
 
     /// <summary>Whether it is in its group's list of sequences with news.</summary>
     public bool IsMarked { get; set; }
@@ -84,6 +88,7 @@ internal sealed class ActiveSequence : Sequence
             CachedTokens = _isFirstReport ? CachedTokens : 0,
         };
         _isFirstReport = false;
+        _isEndReported = End is not null;
         _reported += _news.Count;
         _news.Clear();
         return progress;

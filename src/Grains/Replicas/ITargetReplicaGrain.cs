@@ -26,6 +26,15 @@ internal interface ITargetReplicaGrain : IGrainWithStringKey
     [Orleans.Concurrency.AlwaysInterleave]
     Task Drop(string sessionId, int choice);
 
+    /// <summary>
+    /// The next tokens of sequences of another replica, as this replica's model would draw them; for a sequence that cannot be served none. Each
+    /// group has one sequence. Sequences known from the rounds before are found in the prefix cache.
+    /// </summary>
+    /// <returns>New tokens of each group, in their order.</returns>
+    [Alias("Propose"), ResponseTimeout("00:00:05")]
+    [Orleans.Concurrency.AlwaysInterleave]
+    Task<ImmutableArray<ImmutableArray<int>>> Propose([Immutable] ImmutableArray<SequenceGroup> groups);
+
     /// <summary>The topology does without this replica: its sequences go back to their sessions, which go on with another one.</summary>
     [Alias("Retire")]
     [Orleans.Concurrency.AlwaysInterleave]
@@ -70,6 +79,9 @@ internal sealed record SequenceGroup
 
     /// <summary>The sequences.</summary>
     [Id(9)] public required ImmutableArray<SequenceStart> Sequences { get; init; }
+
+    /// <summary>Whether these are guesses for another replica, which counts what comes of them.</summary>
+    [Id(10)] public bool IsDraft { get; init; }
 
     /// <summary>Where a reader in the replica's own silo takes the news. Not serialized: a replica elsewhere finds null.</summary>
     [field: NonSerialized]

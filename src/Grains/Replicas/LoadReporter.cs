@@ -4,7 +4,10 @@ using Microsoft.Extensions.Logging;
 
 namespace Cluster.Grains.Replicas;
 
-/// <summary>Tells the topology and this silo's gauges about a replica's load: every second while it has work, and when it becomes idle.</summary>
+/// <summary>
+/// Tells the topology and this silo's gauges about a replica's load: every second while it has work, and when it stays idle (a draft
+/// replica pauses between any two rounds).
+/// </summary>
 internal sealed partial class LoadReporter(
     string replicaKey,
     string model,
@@ -14,14 +17,18 @@ internal sealed partial class LoadReporter(
     ILogger logger)
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(50);
     private readonly ITopologyControlGrain _topology = grains.GetGrain<ITopologyControlGrain>(0);
     private bool _isBusy;
     private bool _isReporting;
+    private bool _isPausing;
+    private bool _isForgotten;
 
     /// <summary>The replica has work.</summary>
     public void Start(Func<ReplicaLoad> load)
     {
         _isBusy = true;
+        _isForgotten = false;
         if (_isReporting)
             return;
         _isReporting = true;
@@ -29,16 +36,21 @@ internal sealed partial class LoadReporter(
     }
 
     /// <summary>The replica is idle.</summary>
-    public void Stop(ReplicaLoad load)
+    public void Stop(Func<ReplicaLoad> load)
     {
         _isBusy = false;
-        ReportAsync(load).Ignore();
+        metrics.ReportLoad(replicaKey, model, load());
+        if (_isPausing)
+            return;
+        _isPausing = true;
+        ReportIdleAsync(load).Ignore();
     }
 
     /// <summary>The replica leaves this silo.</summary>
     public void Forget()
     {
         _isBusy = false;
+        _isForgotten = true;
         metrics.ForgetReplica(replicaKey);
     }
 
@@ -51,6 +63,14 @@ internal sealed partial class LoadReporter(
         }
 
         _isReporting = false;
+    }
+
+    private async Task ReportIdleAsync(Func<ReplicaLoad> load)
+    {
+        await Task.Delay(Pause, time);
+        _isPausing = false;
+        if (!_isBusy && !_isForgotten)
+            await ReportAsync(load());
     }
 
     private async Task ReportAsync(ReplicaLoad load)

@@ -50,6 +50,8 @@ internal sealed class ReplicaRecorder(ClusterMetrics metrics, TimeProvider time,
     /// <summary>A step gave a sequence <paramref name="tokens"/> tokens at <paramref name="now"/>.</summary>
     public void Advanced(ActiveSequence sequence, int tokens, long now)
     {
+        if (sequence.Group.Origin.IsDraft)
+            return;
         if (tokens > 0)
         {
             GeneratedTokens += tokens;
@@ -68,6 +70,8 @@ internal sealed class ReplicaRecorder(ClusterMetrics metrics, TimeProvider time,
     private void SequenceStarted(ActiveSequence sequence, long now)
     {
         sequence.FirstRowAt = now;
+        if (sequence.Group.Origin.IsDraft)
+            return;
         metrics.QueueTime.Record(Seconds(sequence.Group.SubmittedAt, now), _tags);
         metrics.PromptTokens.Add(sequence.PromptLength, _tags);
         if (!sequence.BypassCache)

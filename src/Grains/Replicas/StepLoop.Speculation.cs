@@ -9,7 +9,9 @@ namespace Cluster.Grains.Replicas;
 internal sealed partial class StepLoop
 {
     private readonly IProposerFactory _proposers;
+    private static readonly TimeSpan PauseAfterFailure = TimeSpan.FromSeconds(1);
     private readonly List<Sequence> _decoding = [];
+    private long? _proposalFailedAt;
     private SpeculationRecorder? _speculation;
     private IProposer? _proposer;
 
@@ -23,7 +25,7 @@ internal sealed partial class StepLoop
 
     private async ValueTask<SchedulerStep?> ScheduleAsync(Scheduler scheduler)
     {
-        if (_proposer is not null)
+        if (_proposer is not null && (_proposalFailedAt is not { } failedAt || _time.GetElapsedTime(failedAt) >= PauseAfterFailure))
             await ProposeAsync(_proposer, scheduler, _speculation!.Config.NumSpeculativeTokens);
         return _scheduler == scheduler ? scheduler.Schedule() : null;
     }
@@ -38,13 +40,15 @@ internal sealed partial class StepLoop
         try
         {
             await proposer.ProposeAsync(_decoding, most);
+            _proposalFailedAt = null;
         }
         catch (Exception failure)
         {
-            LogProposalFailed(failure, _replicaKey);
+            _proposalFailedAt = _recorder.Now;
+            LogProposalFailed(_replicaKey, failure.GetType().Name, failure.Message);
         }
     }
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "Replica {Replica}: no draft for this step")]
-    private partial void LogProposalFailed(Exception failure, string replica);
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Replica {Replica} goes on without drafts for a second ({Kind}: {Reason})")]
+    private partial void LogProposalFailed(string replica, string kind, string reason);
 }

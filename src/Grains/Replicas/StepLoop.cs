@@ -165,7 +165,7 @@ internal sealed partial class StepLoop
 
         Report();
         _isRunning = false;
-        _reporter.Stop(Load());
+        _reporter.Stop(Load);
     }
 
     // As many steps as there are stages are on their way at once; they end in the order in which they left.
@@ -229,7 +229,8 @@ internal sealed partial class StepLoop
         foreach (News news in _news)
         {
             _recorder.Advanced(news.Sequence, news.Tokens, news.At);
-            if (news.Sequence.Group.Mark(news.Sequence))
+            // While a draft was made, a reader that lags may have taken these news with older ones.
+            if (news.Sequence.HasNews && news.Sequence.Group.Mark(news.Sequence))
                 _marked.Add(news.Sequence.Group);
         }
 

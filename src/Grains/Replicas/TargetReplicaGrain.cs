@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using Cluster.Contracts;
@@ -49,6 +50,9 @@ internal sealed class TargetReplicaGrain : Grain, ITargetReplicaGrain
         _loop.Drop(sessionId, choice);
         return Task.CompletedTask;
     }
+
+    /// <inheritdoc/>
+    public Task<ImmutableArray<ImmutableArray<int>>> Propose(ImmutableArray<SequenceGroup> groups) => _loop.ProposeAsync(groups);
 
     /// <inheritdoc/>
     public Task Retire()

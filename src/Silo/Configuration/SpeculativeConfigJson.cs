@@ -7,7 +7,7 @@ namespace Cluster.Silo.Configuration;
 internal static class SpeculativeConfigJson
 {
     private const int LongestLookup = 64;
-    private static readonly string[] Methods = [SpeculativeConfig.Ngram];
+    private static readonly string[] Methods = [SpeculativeConfig.Ngram, SpeculativeConfig.DraftModel];
 
     /// <summary>What is wrong with a value, or null.</summary>
     public static string? Check(string json)
@@ -37,11 +37,19 @@ internal static class SpeculativeConfigJson
         if (!Methods.Contains(method))
             throw new FormatException($"method: must be one of {string.Join(", ", Methods)}, got '{method}'");
         int tokens = Number(fields, "num_speculative_tokens", 1, SpeculativeConfig.MaxTokens, null);
+        var config = new SpeculativeConfig { Method = method, NumSpeculativeTokens = tokens };
+        config = method == SpeculativeConfig.Ngram ? Lookup(config, fields) : config with { Model = Text(fields, "model") };
+        return fields.Count == 0 ? config : throw new FormatException($"'{fields.Keys.First()}' is not a key of method '{method}'; {Keys(method)}");
+    }
+
+    private static string Keys(string method) => "its keys are method, num_speculative_tokens"
+        + (method == SpeculativeConfig.Ngram ? ", prompt_lookup_max and prompt_lookup_min" : " and model (a path, or the served name of another model)");
+
+    private static SpeculativeConfig Lookup(SpeculativeConfig config, Dictionary<string, JsonElement> fields)
+    {
         int longest = Number(fields, "prompt_lookup_max", 1, LongestLookup, 5);
         int shortest = Number(fields, "prompt_lookup_min", 1, longest, Math.Min(2, longest));
-        if (fields.Count > 0)
-            throw new FormatException($"'{fields.Keys.First()}' is not a key of method '{method}'; there are method, num_speculative_tokens, prompt_lookup_max and prompt_lookup_min");
-        return new SpeculativeConfig { Method = method, NumSpeculativeTokens = tokens, PromptLookupMax = longest, PromptLookupMin = shortest };
+        return config with { PromptLookupMax = longest, PromptLookupMin = shortest };
     }
 
     private static JsonDocument Open(string json)
@@ -57,6 +65,9 @@ internal static class SpeculativeConfigJson
     }
 
     private static JsonElement? Take(Dictionary<string, JsonElement> fields, string key) => fields.Remove(key, out JsonElement value) ? value : null;
+
+    private static string Text(Dictionary<string, JsonElement> fields, string key) =>
+        Take(fields, key) is { ValueKind: JsonValueKind.String } text && text.GetString() is { Length: > 0 } value ? value : throw new FormatException($"{key}: must be a text");
 
     private static int Number(Dictionary<string, JsonElement> fields, string key, int minimum, int maximum, int? otherwise)
     {

@@ -8,5 +8,12 @@ internal sealed record KvMemory(long BytesPerShard)
 {
     /// <summary>Measures what is free now.</summary>
     public static KvMemory Measure(ClusterOptions options) =>
-        new(FreeMemory.Bytes() / Math.Max(1, Math.Max(PreparedModel.Declared(options).Count, DeviceSettings.Of(options).Count)));
+        new(FreeMemory.Bytes() / Math.Max(1, Math.Max(Models(options), DeviceSettings.Of(options).Count)));
+
+    private static int Models(ClusterOptions options)
+    {
+        List<(string Name, string Folder)> models = PreparedModel.Declared(options);
+        DraftModel.AddTo(models, options);
+        return models.Count;
+    }
 }

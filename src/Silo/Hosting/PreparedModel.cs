@@ -20,10 +20,15 @@ internal sealed record PreparedModel(ModelDeclaration Declaration, ServedModel S
     public static ImmutableArray<PreparedModel> ReadAll(ClusterOptions options, KvMemory memory, TimeProvider time)
     {
         DeviceSettings.Of(options);
-        return [.. Declared(options).Select(model => Read(model.Name, model.Folder, memory, options, time))];
+        List<(string Name, string Folder)> models = Declared(options);
+        int given = models.Count;
+        string? draft = DraftModel.AddTo(models, options);
+        PreparedModel[] prepared = [.. models.Select((model, i) => Read(model.Name, model.Folder, memory, i < given ? options : options.ForDraft(), time))];
+        PreparedModel? drafting = prepared.FirstOrDefault(model => model.Declaration.Description.Name == draft);
+        return [.. prepared.Select(model => DraftModel.Join(model, drafting, options))];
     }
 
-    /// <summary>Names and paths of the models that the flags declare; the bundled model when nothing else would be served.</summary>
+    /// <summary>Names and paths of the models that <c>--model</c> declares; the bundled model when nothing else would be served.</summary>
     public static List<(string Name, string Folder)> Declared(ClusterOptions options)
     {
         IReadOnlyList<string> folders = options.Model.Count > 0 || options.Redis is not null ? options.Model : [BundledModels.Find(AppContext.BaseDirectory)];
@@ -82,6 +87,5 @@ internal sealed record PreparedModel(ModelDeclaration Declaration, ServedModel S
         Dtype = options.Dtype,
         Quantization = options.Quantization,
         KvCacheDtype = options.KvCacheDtype,
-        Speculation = options.SpeculativeConfig is { } speculation ? SpeculativeConfigJson.Parse(speculation) : null,
     };
 }

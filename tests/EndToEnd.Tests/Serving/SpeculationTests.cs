@@ -34,6 +34,26 @@ public sealed class SpeculationTests
             await Task.Delay(50, patience.Token); // Replicas report to the topology now and then.
     }
 
+    [Theory]
+    [InlineData("cpu:0/2", "1")]
+    [InlineData("cpu:0/1,cpu:1/1", "1")]
+    [InlineData("cpu:0/1,cpu:1/1,cpu:2/1", "2")]
+    public async Task DraftModel_ChangesNoToken(string devices, string tensorRanks)
+    {
+        JsonObject[] requests = [.. Enumerable.Range(0, 10).Select(Question)];
+        using SiloProcess plain = await Silos.LaunchAsync("--devices", "cpu:0/2");
+        string[] expected = await Task.WhenAll(requests.Select(request => AnswerAsync(plain, request)));
+        using SiloProcess guessing = await Silos.LaunchAsync(
+            "--devices", devices, "--tensor-parallel-size", tensorRanks, "--speculative-config", """{"method": "draft_model", "model": "cluster-demo-draft", "num_speculative_tokens": 4}""");
+        Assert.Equal(expected, await Task.WhenAll(requests.Select(request => AnswerAsync(guessing, request))));
+
+        (_, string metrics) = await guessing.GetAsync("/metrics");
+        double drafts = Total(metrics, "vllm:spec_decode_num_drafts_total"), accepted = Total(metrics, "vllm:spec_decode_num_accepted_tokens_total");
+        Assert.True(accepted > drafts / 2, $"{drafts} drafts, {accepted} tokens right: the draft hardly knows the target's text.");
+        // What the draft computes is not what was asked for.
+        Assert.DoesNotContain(metrics.Split('\n'), line => line.StartsWith("vllm:generation_tokens_total{", StringComparison.Ordinal) && line.Contains("draft", StringComparison.Ordinal) && !line.EndsWith(" 0", StringComparison.Ordinal));
+    }
+
     [Fact]
     public async Task KilledInTheMiddle_GoesOnWithTheSameEvents()
     {
@@ -64,6 +84,22 @@ public sealed class SpeculationTests
         await foreach (string payload in ServerSentEvents.ResumeAsync(guessing.Http, $"/v1/completions/{id}", last))
             events.Add(payload);
         Assert.Equal(Completions.TokensOf(undisturbed), Completions.TokensOf(events));
+    }
+
+    private static JsonObject Question(int number) => new()
+    {
+        ["model"] = "cluster-demo",
+        ["prompt"] = $"Number {number} and",
+        ["max_tokens"] = 60,
+        ["temperature"] = number % 2 == 0 ? 0 : 0.8,
+        ["frequency_penalty"] = number % 3 == 0 ? 0.3 : 0,
+        ["seed"] = number,
+    };
+
+    private static async Task<string> AnswerAsync(SiloProcess silo, JsonObject request)
+    {
+        (_, JsonNode body) = await silo.PostAsync("/v1/completions", (JsonObject)request.DeepClone());
+        return body["choices"]![0]!.ToJsonString();
     }
 
     private static JsonObject[] Requests(string model)

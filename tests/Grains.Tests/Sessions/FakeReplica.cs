@@ -64,6 +64,8 @@ internal sealed class FakeReplica : ITargetReplicaGrain
         return Task.CompletedTask;
     }
 
+    public Task<ImmutableArray<ImmutableArray<int>>> Propose(ImmutableArray<SequenceGroup> groups) => throw new NotSupportedException();
+
     public Task Retire() => Task.CompletedTask;
 
     public Task<ReplicaLoad> GetLoad() => Task.FromResult(new ReplicaLoad { Ready = true });

@@ -18,12 +18,14 @@ public sealed class SpeculativeConfigJsonTests
     [Theory]
     [InlineData("ngram", "is not JSON")]
     [InlineData("[1]", "must be a JSON object, got Array")]
-    [InlineData("{}", "method: must be one of ngram")]
-    [InlineData("""{"method": "medusa"}""", "method: must be one of ngram, got 'medusa'")]
+    [InlineData("{}", "method: must be one of ngram, draft_model")]
+    [InlineData("""{"method": "medusa"}""", "method: must be one of ngram, draft_model, got 'medusa'")]
     [InlineData("""{"method": "ngram"}""", "num_speculative_tokens: must be 1..32, got nothing")]
     [InlineData("""{"method": "ngram", "num_speculative_tokens": 33}""", "num_speculative_tokens: must be 1..32, got 33")]
     [InlineData("""{"method": "ngram", "num_speculative_tokens": "5"}""", "num_speculative_tokens: must be 1..32, got \"5\"")]
     [InlineData("""{"method": "ngram", "num_speculative_tokens": 5, "prompt_lookup_max": 2, "prompt_lookup_min": 3}""", "prompt_lookup_min: must be 1..2, got 3")]
+    [InlineData("""{"method": "draft_model", "num_speculative_tokens": 5}""", "model: must be a text")]
+    [InlineData("""{"method": "draft_model", "num_speculative_tokens": 5, "model": "d", "prompt_lookup_min": 2}""", "'prompt_lookup_min' is not a key of method 'draft_model'")]
     [InlineData("""{"method": "ngram", "num_speculative_tokens": 5, "tokens": 3}""", "'tokens' is not a key of method 'ngram'")]
     public void Check_NamesTheKeyAndItsLimits(string json, string expected) => Assert.StartsWith(expected, SpeculativeConfigJson.Check(json), StringComparison.Ordinal);
 
