@@ -12,10 +12,13 @@ internal sealed class ScriptedProposer(Func<Sequence, int, int[]> guess) : IProp
     public IProposer Create(SpeculativeConfig config) => this;
 
     /// <inheritdoc/>
-    public async ValueTask ProposeAsync(IReadOnlyList<Sequence> sequences, int most)
+    public bool IsFree => false;
+
+    /// <inheritdoc/>
+    public async ValueTask ProposeAsync(IReadOnlyList<Sequence> sequences, ReadOnlyMemory<int> most)
     {
         await Task.Yield(); // As one that asks another grain.
-        foreach (Sequence sequence in sequences)
-            sequence.Propose(guess(sequence, most));
+        for (int i = 0; i < sequences.Count; i++)
+            sequences[i].Propose(guess(sequences[i], most.Span[i]));
     }
 }

@@ -27,4 +27,7 @@ public sealed record SpeculativeConfig
 
     /// <summary>Served name of the draft model, a declared model of its own.</summary>
     [Id(4)] public string? Model { get; init; }
+
+    /// <summary>Always guess <see cref="NumSpeculativeTokens"/> tokens, instead of as many as pay by what was measured (for experiments).</summary>
+    [Id(5)] public bool IsFixedLength { get; init; }
 }

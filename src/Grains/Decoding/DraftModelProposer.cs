@@ -20,15 +20,32 @@ internal sealed class DraftModelProposer(SpeculativeConfig config, IGrainFactory
     private ITargetReplicaGrain? _replica;
 
     /// <inheritdoc/>
-    public async ValueTask ProposeAsync(IReadOnlyList<Sequence> sequences, int most)
+    public bool IsFree => false;
+
+    /// <inheritdoc/>
+    public async ValueTask ProposeAsync(IReadOnlyList<Sequence> sequences, ReadOnlyMemory<int> most)
     {
-        foreach (Sequence sequence in sequences)
-            sequence.Propose([]);
+        var groups = ImmutableArray.CreateBuilder<SequenceGroup>(sequences.Count);
+        var asking = new List<Sequence>(sequences.Count);
+        for (int i = 0; i < sequences.Count; i++)
+        {
+            sequences[i].Propose([]);
+            if (most.Span[i] == 0)
+                continue;
+            groups.Add(Continue((ActiveSequence)sequences[i], most.Span[i]));
+            asking.Add(sequences[i]);
+        }
+
+        if (asking.Count > 0)
+            await AskAsync(asking, groups.DrainToImmutable());
+    }
+
+    private async Task AskAsync(List<Sequence> sequences, ImmutableArray<SequenceGroup> groups)
+    {
         try
         {
             _replica ??= await FindAsync();
-            ImmutableArray<ImmutableArray<int>> drafts = await _replica.Propose([.. sequences.Select(sequence => Continue((ActiveSequence)sequence, most))])
-                .WaitAsync(LongestRound, time);
+            ImmutableArray<ImmutableArray<int>> drafts = await _replica.Propose(groups).WaitAsync(LongestRound, time);
             for (int i = 0; i < sequences.Count; i++)
                 sequences[i].Propose(drafts[i].AsSpan());
         }

@@ -12,12 +12,15 @@ internal sealed class NgramProposer(SpeculativeConfig config) : IProposer
     private readonly int[] _draft = new int[SpeculativeConfig.MaxTokens];
 
     /// <inheritdoc/>
-    public ValueTask ProposeAsync(IReadOnlyList<Sequence> sequences, int most)
+    public bool IsFree => true;
+
+    /// <inheritdoc/>
+    public ValueTask ProposeAsync(IReadOnlyList<Sequence> sequences, ReadOnlyMemory<int> most)
     {
-        foreach (Sequence sequence in sequences)
+        for (int i = 0; i < sequences.Count; i++)
         {
-            Span<int> draft = _draft.AsSpan(0, most);
-            sequence.Propose(draft[..Guess(sequence.Tokens, draft)]);
+            Span<int> draft = _draft.AsSpan(0, most.Span[i]);
+            sequences[i].Propose(draft[..Guess(sequences[i].Tokens, draft)]);
         }
 
         return ValueTask.CompletedTask;

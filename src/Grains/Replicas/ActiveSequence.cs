@@ -48,6 +48,9 @@ internal sealed class ActiveSequence : Sequence
     /// <summary>Whether its session does not want more of it.</summary>
     public bool IsDropped { get; set; }
 
+    /// <summary>How often guesses of it were right.</summary>
+    public AcceptanceEstimate Acceptance { get; } = new();
+
     /// <summary>Steps that failed with it since its last token.</summary>
     public int Failures { get; set; }
 

@@ -11,6 +11,9 @@ internal sealed partial class StepLoop
     private readonly IProposerFactory _proposers;
     private static readonly TimeSpan PauseAfterFailure = TimeSpan.FromSeconds(1);
     private readonly List<Sequence> _decoding = [];
+    private readonly List<AcceptanceEstimate> _estimates = [];
+    private DraftController _controller = new();
+    private int[] _draftLengths = [];
     private long? _proposalFailedAt;
     private SpeculationRecorder? _speculation;
     private IProposer? _proposer;
@@ -20,26 +23,38 @@ internal sealed partial class StepLoop
         if (config is null)
             (_proposer, _speculation) = (null, null);
         else if (_speculation?.Config != config)
-            (_proposer, _speculation) = (_proposers.Create(config), _recorder.Speculation(config));
+            (_proposer, _speculation, _controller) = (_proposers.Create(config), _recorder.Speculation(config), new DraftController());
     }
 
     private async ValueTask<SchedulerStep?> ScheduleAsync(Scheduler scheduler)
     {
         if (_proposer is not null && (_proposalFailedAt is not { } failedAt || _time.GetElapsedTime(failedAt) >= PauseAfterFailure))
-            await ProposeAsync(_proposer, scheduler, _speculation!.Config.NumSpeculativeTokens);
+            await ProposeAsync(_proposer, scheduler, _speculation!.Config);
         return _scheduler == scheduler ? scheduler.Schedule() : null;
     }
 
-    // A proposer that fails costs speed and nothing else.
-    private async ValueTask ProposeAsync(IProposer proposer, Scheduler scheduler, int most)
+    // A proposer that fails costs speed and nothing else. Beside the rows of a prompt every further row costs its full price: no drafts then.
+    private async ValueTask ProposeAsync(IProposer proposer, Scheduler scheduler, SpeculativeConfig config)
     {
         _decoding.Clear();
-        scheduler.AddDecoding(_decoding);
+        if (config.IsFixedLength || scheduler.IsDecodingOnly)
+            scheduler.AddDecoding(_decoding);
         if (_decoding.Count == 0)
             return;
+        if (_draftLengths.Length < _decoding.Count)
+            _draftLengths = new int[_decoding.Count * 2];
+        Memory<int> lengths = _draftLengths.AsMemory(0, _decoding.Count);
+        lengths.Span.Fill(config.NumSpeculativeTokens);
         try
         {
-            await proposer.ProposeAsync(_decoding, most);
+            if (!proposer.IsFree && !config.IsFixedLength)
+                ChooseLengths(lengths.Span);
+            long start = _recorder.Now;
+            await proposer.ProposeAsync(_decoding, lengths);
+            if (!proposer.IsFree)
+                _controller.DraftTook(Max(lengths.Span), _time.GetElapsedTime(start));
+            else if (!config.IsFixedLength)
+                TrimDrafts(lengths.Span);
             _proposalFailedAt = null;
         }
         catch (Exception failure)
@@ -47,6 +62,54 @@ internal sealed partial class StepLoop
             _proposalFailedAt = _recorder.Now;
             LogProposalFailed(_replicaKey, failure.GetType().Name, failure.Message);
         }
+    }
+
+    private static int Max(ReadOnlySpan<int> lengths)
+    {
+        int longest = 0;
+        foreach (int length in lengths)
+            longest = Math.Max(longest, length);
+        return longest;
+    }
+
+    private void ChooseLengths(Span<int> lengths)
+    {
+        _estimates.Clear();
+        foreach (Sequence sequence in _decoding)
+            _estimates.Add(((ActiveSequence)sequence).Acceptance);
+        _controller.Choose(_estimates, lengths);
+    }
+
+    private void TrimDrafts(Span<int> lengths)
+    {
+        for (int i = 0; i < lengths.Length; i++)
+            lengths[i] = _decoding[i].Draft.Length;
+        ChooseLengths(lengths);
+        for (int i = 0; i < lengths.Length; i++)
+            _decoding[i].TrimDraft(lengths[i]);
+    }
+
+    private void NoteVerified(ActiveSequence sequence, in ScheduledRows rows, Advance advance)
+    {
+        if (rows.DraftCount == 0 || _speculation is null)
+            return;
+        _speculation.Verified(rows.DraftCount, advance.Emitted - 1);
+        // What came after the end was never compared.
+        _controller.Verified(sequence.Acceptance, advance.End is null ? rows.DraftCount : Math.Max(1, advance.Emitted - 1), advance.Emitted - 1);
+    }
+
+    // With several steps in flight the time of one says little about its rows.
+    private void NoteStep(Flight flight)
+    {
+        if (_proposer is null || _flights.Count > 1)
+            return;
+        foreach (ScheduledRows rows in flight.Step.RowList)
+        {
+            if (rows.Count != 1 + rows.DraftCount)
+                return;
+        }
+
+        _controller.StepTook(flight.Step.TokenCount, _time.GetElapsedTime(flight.SentAt));
     }
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Replica {Replica} goes on without drafts for a second ({Kind}: {Reason})")]

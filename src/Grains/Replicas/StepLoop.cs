@@ -186,6 +186,7 @@ internal sealed partial class StepLoop
         using Activity? activity = ClusterMetrics.Activities.StartActivity("replica.step", ActivityKind.Internal, default(ActivityContext), startTime: flight.StartTime);
         activity?.SetTag("step", flight.Step.Number).SetTag("sequences", flight.Step.RowList.Count).SetTag("tokens", flight.Step.TokenCount);
         StepResult result = await flight.Execution;
+        NoteStep(flight);
         Commit(scheduler, flight.Step, result);
         if (_flights.Count > 0)
             _flights.Dequeue();
@@ -194,7 +195,7 @@ internal sealed partial class StepLoop
     private void Dispatch(Scheduler scheduler, ReplicaShards shards, SchedulerStep step)
     {
         DateTimeOffset start = ClusterMetrics.Activities.HasListeners() ? _time.GetUtcNow() : default;
-        _flights.Enqueue(new Flight(step, shards.ExecuteAsync(StepPlanBuilder.Build(step, shards.Assignment.Epoch)), start));
+        _flights.Enqueue(new Flight(step, shards.ExecuteAsync(StepPlanBuilder.Build(step, shards.Assignment.Epoch)), start, _recorder.Now));
         _recorder.StepStarted(step, scheduler);
     }
 
@@ -212,8 +213,7 @@ internal sealed partial class StepLoop
             for (int t = 0; t < output.Tokens.Length; t++)
                 drawn[t] = output.Tokens[t].Token;
             Advance advance = CoupledDecoding.After(rows, drawn[..output.Tokens.Length], sequence.Group.Origin.StopTokens.AsSpan());
-            if (rows.DraftCount > 0)
-                _speculation?.Verified(rows.DraftCount, advance.Emitted - 1);
+            NoteVerified(sequence, rows, advance);
             if (scheduler.Commit(step, i, drawn[..advance.Emitted], advance.Retained, advance.End is not null)
                 && sequence.Take(rows, output, advance))
                 _news.Add(new News(sequence, advance.Emitted, now));
@@ -240,7 +240,7 @@ internal sealed partial class StepLoop
         _marked.Clear();
     }
 
-    private readonly record struct Flight(SchedulerStep Step, Task<StepResult> Execution, DateTimeOffset StartTime);
+    private readonly record struct Flight(SchedulerStep Step, Task<StepResult> Execution, DateTimeOffset StartTime, long SentAt);
 
     private readonly record struct News(ActiveSequence Sequence, int Tokens, long At);
 }

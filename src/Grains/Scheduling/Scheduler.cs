@@ -138,6 +138,21 @@ internal sealed partial class Scheduler
         return step;
     }
 
+    /// <summary>Whether the next step has no rows of prompts: nobody waits or lags behind.</summary>
+    public bool IsDecodingOnly
+    {
+        get
+        {
+            foreach (Sequence sequence in _running)
+            {
+                if (sequence.StepInFlight < 0 && sequence.PendingTokens > 1)
+                    return false;
+            }
+
+            return _queue.Count == 0;
+        }
+    }
+
     /// <summary>Adds the sequences whose next step draws from their last known token: those that a draft would serve.</summary>
     public void AddDecoding(List<Sequence> sequences)
     {

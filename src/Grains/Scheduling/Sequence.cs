@@ -145,6 +145,9 @@ internal class Sequence
         _draftLength = draft.Length;
     }
 
+    /// <summary>Keeps the first <paramref name="length"/> tokens of the guess.</summary>
+    public void TrimDraft(int length) => _draftLength = Math.Min(_draftLength, length);
+
     /// <summary>Forgets what a scheduler and the shards of an epoch knew; the tokens stay.</summary>
     public void Detach()
     {

@@ -37,12 +37,12 @@ internal static class SpeculativeConfigJson
         if (!Methods.Contains(method))
             throw new FormatException($"method: must be one of {string.Join(", ", Methods)}, got '{method}'");
         int tokens = Number(fields, "num_speculative_tokens", 1, SpeculativeConfig.MaxTokens, null);
-        var config = new SpeculativeConfig { Method = method, NumSpeculativeTokens = tokens };
+        var config = new SpeculativeConfig { Method = method, NumSpeculativeTokens = tokens, IsFixedLength = !Switch(fields, "adaptive", true) };
         config = method == SpeculativeConfig.Ngram ? Lookup(config, fields) : config with { Model = Text(fields, "model") };
         return fields.Count == 0 ? config : throw new FormatException($"'{fields.Keys.First()}' is not a key of method '{method}'; {Keys(method)}");
     }
 
-    private static string Keys(string method) => "its keys are method, num_speculative_tokens"
+    private static string Keys(string method) => "its keys are method, num_speculative_tokens, adaptive"
         + (method == SpeculativeConfig.Ngram ? ", prompt_lookup_max and prompt_lookup_min" : " and model (a path, or the served name of another model)");
 
     private static SpeculativeConfig Lookup(SpeculativeConfig config, Dictionary<string, JsonElement> fields)
@@ -65,6 +65,14 @@ internal static class SpeculativeConfigJson
     }
 
     private static JsonElement? Take(Dictionary<string, JsonElement> fields, string key) => fields.Remove(key, out JsonElement value) ? value : null;
+
+    private static bool Switch(Dictionary<string, JsonElement> fields, string key, bool otherwise) => Take(fields, key) switch
+    {
+        null => otherwise,
+        { ValueKind: JsonValueKind.True } => true,
+        { ValueKind: JsonValueKind.False } => false,
+        { } other => throw new FormatException($"{key}: must be true or false, got {other.GetRawText()}"),
+    };
 
     private static string Text(Dictionary<string, JsonElement> fields, string key) =>
         Take(fields, key) is { ValueKind: JsonValueKind.String } text && text.GetString() is { Length: > 0 } value ? value : throw new FormatException($"{key}: must be a text");

@@ -7,7 +7,7 @@ namespace Cluster.EndToEnd.Tests.Serving;
 /// <summary>A silo that guesses ahead answers with the tokens of one that does not: greedy, sampled, over tensor ranks, and after a kill.</summary>
 public sealed class SpeculationTests
 {
-    private const string Ngram = """{"method": "ngram", "num_speculative_tokens": 6, "prompt_lookup_min": 1}""";
+    private const string Ngram = """{"method": "ngram", "num_speculative_tokens": 6, "prompt_lookup_min": 1, "adaptive": false}""";
 
     [Theory]
     [InlineData("llama", "1")]
@@ -44,7 +44,7 @@ public sealed class SpeculationTests
         using SiloProcess plain = await Silos.LaunchAsync("--devices", "cpu:0/2");
         string[] expected = await Task.WhenAll(requests.Select(request => AnswerAsync(plain, request)));
         using SiloProcess guessing = await Silos.LaunchAsync(
-            "--devices", devices, "--tensor-parallel-size", tensorRanks, "--speculative-config", """{"method": "draft_model", "model": "cluster-demo-draft", "num_speculative_tokens": 4}""");
+            "--devices", devices, "--tensor-parallel-size", tensorRanks, "--speculative-config", """{"method": "draft_model", "model": "cluster-demo-draft", "num_speculative_tokens": 4, "adaptive": false}""");
         Assert.Equal(expected, await Task.WhenAll(requests.Select(request => AnswerAsync(guessing, request))));
 
         (_, string metrics) = await guessing.GetAsync("/metrics");

@@ -68,7 +68,7 @@ public sealed class RealEngineTests
         await using DeviceThread device = await DeviceThread.StartAsync(new CpuOpsFactory(), new DeviceId("cpu", 0), 1);
         IShardEngine engine = await LoadAsync(checkpoint, device, budget: 48, blocks: 16, DType.Float32);
         await using ClusterFixture cluster = new() { Engine = (_, _) => engine, Configure = options => options.MaxNumBatchedTokens = 48 };
-        cluster.Topology.Speculation = new SpeculativeConfig { Method = SpeculativeConfig.Ngram, NumSpeculativeTokens = 5, PromptLookupMin = 1 };
+        cluster.Topology.Speculation = new SpeculativeConfig { Method = SpeculativeConfig.Ngram, NumSpeculativeTokens = 5, PromptLookupMin = 1, IsFixedLength = true };
         await cluster.StartAsync();
         await CheckAllAsync(cluster, checkpoint, copies: 3);
         Assert.True((await cluster.Replica().GetLoad()).Speculation is { Drafts: > 0 }, "Nothing was ever guessed.");

@@ -11,7 +11,7 @@ namespace Cluster.Grains.Tests.Replicas;
 /// <summary>Drafts change how many steps a sequence takes, and nothing else of it.</summary>
 public sealed class SpeculationTests
 {
-    private static readonly SpeculativeConfig Config = new() { Method = SpeculativeConfig.Ngram, NumSpeculativeTokens = 4 };
+    private static readonly SpeculativeConfig Config = new() { Method = SpeculativeConfig.Ngram, NumSpeculativeTokens = 4, IsFixedLength = true };
     private static readonly SamplingOptions Penalised = new() { Temperature = 0.5f, FrequencyPenalty = 0.5f, RepetitionPenalty = 1.2f };
     private static readonly SamplingParameters PenalisedParameters = new() { Temperature = 0.5f, FrequencyPenalty = 0.5f, RepetitionPenalty = 1.2f };
 

@@ -24,6 +24,7 @@ public sealed class SpeculativeConfigJsonTests
     [InlineData("""{"method": "ngram", "num_speculative_tokens": 33}""", "num_speculative_tokens: must be 1..32, got 33")]
     [InlineData("""{"method": "ngram", "num_speculative_tokens": "5"}""", "num_speculative_tokens: must be 1..32, got \"5\"")]
     [InlineData("""{"method": "ngram", "num_speculative_tokens": 5, "prompt_lookup_max": 2, "prompt_lookup_min": 3}""", "prompt_lookup_min: must be 1..2, got 3")]
+    [InlineData("""{"method": "ngram", "num_speculative_tokens": 5, "adaptive": 1}""", "adaptive: must be true or false, got 1")]
     [InlineData("""{"method": "draft_model", "num_speculative_tokens": 5}""", "model: must be a text")]
     [InlineData("""{"method": "draft_model", "num_speculative_tokens": 5, "model": "d", "prompt_lookup_min": 2}""", "'prompt_lookup_min' is not a key of method 'draft_model'")]
     [InlineData("""{"method": "ngram", "num_speculative_tokens": 5, "tokens": 3}""", "'tokens' is not a key of method 'ngram'")]
