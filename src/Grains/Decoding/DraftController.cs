@@ -8,15 +8,22 @@ namespace Cluster.Grains.Decoding;
 internal sealed class DraftController
 {
     // Gains smaller than this are noise.
-    private const double Margin = 1.03;
+    private const double Margin = 1.05;
     private const double PriorWeight = 4;
     private const double ProbeShare = 0.01;
+
+    // What was not measured yet may only be tried with time that was saved up for it: more of it at first.
+    private const double TrialShare = 0.02;
+    private const double FirstTrialShare = 0.2;
+    private const int FirstSteps = 40;
     private readonly AcceptanceEstimate _all = new(0.995);
     private readonly StepCosts _steps = new();
     private readonly StepCosts _drafts = new();
     private readonly PriorityQueue<int, double> _next = new();
     private int[] _best = [];
     private double _probeCredit;
+    private double _trialCredit;
+    private int _choices;
     private int _nextProbe;
 
     /// <summary>A step of nothing but decode rows took so long.</summary>
@@ -81,19 +88,25 @@ internal sealed class DraftController
         Span<int> tried = most.Length <= 512 ? stackalloc int[most.Length] : new int[most.Length];
         int rows = most.Length, longest = 0;
         double tokens = most.Length;
-        double best = tokens / Math.Max(_steps.Of(rows), double.Epsilon) * Margin;
-        while (_next.TryDequeue(out int index, out double chance))
+        double plain = _steps.Of(rows), price = 0;
+        _trialCredit += plain * (++_choices <= FirstSteps ? FirstTrialShare : TrialShare);
+        double best = tokens / Math.Max(plain, double.Epsilon) * Margin;
+        while (rows < _steps.Reach && _next.TryDequeue(out int index, out double chance))
         {
             tokens -= chance;
             longest = Math.Max(longest, ++tried[index]);
             rows++;
             if (tried[index] < most[index])
                 _next.Enqueue(index, chance * sequences[index].Rate(prior, PriorWeight));
-            double rate = tokens / Math.Max(_steps.Of(rows) + _drafts.Of(longest), double.Epsilon);
-            if (rate <= best)
+            double time = _steps.Of(rows) + _drafts.Of(longest);
+            double rate = tokens / Math.Max(time, double.Epsilon);
+            bool isTrial = !_steps.IsKnown(rows);
+            if (rate <= best || (isTrial && time - plain > _trialCredit))
                 continue;
-            best = rate;
+            (best, price) = (rate, isTrial ? time - plain : 0);
             tried.CopyTo(chosen);
         }
+
+        _trialCredit -= Math.Max(0, price);
     }
 }

@@ -2,8 +2,8 @@ namespace Cluster.Grains.Decoding;
 
 /// <summary>
 /// Measured times by size (rows of a step, tokens of a draft): the median of the last few, per size up to 128 and in classes a sixteenth of an octave wide
-/// beyond. A size that was never measured is taken to cost as little as is possible when more rows never take less time, and hardly more time per row: so
-/// what could pay is tried, and tried once.
+/// beyond. A size that was never measured is taken to cost as little as its neighbours allow, and what was measured long ago a little less than it did then:
+/// so what could pay is tried, now and then again, and seldom when it does not.
 /// </summary>
 internal sealed class StepCosts
 {
@@ -12,16 +12,40 @@ internal sealed class StepCosts
     private const int Classes = Exact + (ClassesPerOctave * 8) + 1;
     private const int Kept = 9;
 
-    // Kernels have steps: a size just below one may cost much less per row than one above.
-    private const double Doubt = 0.6;
+    // The first ones tell of compilers and caches.
+    private const int Unusual = 3;
+
+    // Kernels have steps: a size just below one may cost much less per row than one above, and the next rows less than those before.
+    private const double Doubt = 0.8;
+
+    // A machine gets faster and slower as a whole: what is seen of one size holds for the others too.
+    private const double Drift = 0.15;
+    private const double MostAged = 0.5;
+    private const double Aging = 0.0002;
     private readonly float[] _times = new float[Classes * Kept];
     private readonly int[] _counts = new int[Classes];
     private readonly double[] _medians = new double[Classes];
+    private readonly long[] _seen = new long[Classes];
+    private long _now;
+    private double _pace = 1;
+
+    /// <summary>Largest size that may be tried: not far beyond what was measured.</summary>
+    public int Reach { get; private set; } = 8;
+
+    /// <summary>Whether a size was measured more than once.</summary>
+    public bool IsKnown(int size) => _counts[ClassOf(size)] > 1;
 
     /// <summary>A step of <paramref name="size"/> rows took so many seconds.</summary>
     public void Observe(int size, double seconds)
     {
+        Reach = Math.Max(Reach, size + (size / 4) + 2);
+        if (++_now <= Unusual)
+            return;
         int at = ClassOf(size);
+        if (_counts[at] > 0)
+            _pace *= Math.Pow(Math.Clamp(seconds / (_medians[at] * _pace), 0.5, 2), Drift);
+        seconds /= _pace;
+        _seen[at] = _now;
         Span<float> times = _times.AsSpan(at * Kept, Kept);
         times[_counts[at]++ % Kept] = (float)seconds;
         Span<float> sorted = stackalloc float[Kept];
@@ -33,17 +57,24 @@ internal sealed class StepCosts
     }
 
     /// <summary>Seconds of a step of <paramref name="size"/> rows; 0 when nothing was measured.</summary>
-    public double Of(int size)
+    public double Of(int size) => _pace * AtPace(size);
+
+    private double AtPace(int size)
     {
         int at = ClassOf(size);
         if (_counts[at] > 0)
-            return _medians[at];
-        int below = at, above = at;
-        while (below > 0 && _counts[below] == 0)
-            below--;
-        while (above < Classes - 1 && _counts[above] == 0)
-            above++;
-        return Math.Max(_medians[below], Doubt * _medians[above] * size / SizeOf(above));
+            return _medians[at] * (1 - Math.Min(MostAged, (_now - _seen[at]) * Aging));
+        int below = Known(at, -1), above = Known(at, 1), before = Known(below - 1, -1);
+        double slope = before < 0 || below < 0 ? 0 : Math.Max(0, (_medians[below] - _medians[before]) / (SizeOf(below) - SizeOf(before)));
+        double least = below < 0 ? 0 : _medians[below] + (Doubt * slope * (size - SizeOf(below)));
+        return above < 0 ? least : Math.Max(least, Doubt * _medians[above] * size / SizeOf(above));
+    }
+
+    private int Known(int at, int direction)
+    {
+        while (at >= 0 && at < Classes && _counts[at] == 0)
+            at += direction;
+        return at < 0 || at >= Classes ? -1 : at;
     }
 
     private static int ClassOf(int size) => size <= Exact

@@ -51,9 +51,10 @@ internal sealed partial class StepLoop
                 ChooseLengths(lengths.Span);
             long start = _recorder.Now;
             await proposer.ProposeAsync(_decoding, lengths);
-            if (!proposer.IsFree)
-                _controller.DraftTook(Max(lengths.Span), _time.GetElapsedTime(start));
-            else if (!config.IsFixedLength)
+            int longest = Max(lengths.Span);
+            if (!proposer.IsFree && longest > 0)
+                _controller.DraftTook(longest, _time.GetElapsedTime(start));
+            else if (proposer.IsFree && !config.IsFixedLength)
                 TrimDrafts(lengths.Span);
             _proposalFailedAt = null;
         }
