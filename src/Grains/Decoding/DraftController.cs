@@ -2,8 +2,9 @@ namespace Cluster.Grains.Decoding;
 
 /// <summary>
 /// Decides how many tokens are worth guessing for each sequence of a step: as many as make the most expected tokens per second, by the measured
-/// times of steps and drafts and by how often guesses of that sequence were right; none when plain decoding is as fast. A hundredth of the time goes into
-/// short drafts for sequences without any, so that a text that became predictable is noticed. Pure: times are passed in.
+/// times of steps and drafts and by how often guesses of that sequence were right; none when plain decoding seems as fast. A hundredth of the time goes into
+/// short drafts for sequences without any, so that a text that became predictable is noticed. Finding out costs time: a short burst of many sequences may
+/// be slower than plain decoding (BENCHMARKS.md). Pure: times are passed in.
 /// </summary>
 internal sealed class DraftController
 {

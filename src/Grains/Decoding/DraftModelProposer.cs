@@ -1,5 +1,4 @@
 using System.Collections.Immutable;
-using System.Runtime.InteropServices;
 using Cluster.Contracts;
 using Cluster.Grains.Replicas;
 using Cluster.Grains.Scheduling;

@@ -8,8 +8,8 @@ namespace Cluster.Grains.Replicas;
 /// <summary>Guesses: before a step is scheduled, the sequences that are about to draw a token get a draft, which the step verifies.</summary>
 internal sealed partial class StepLoop
 {
-    private readonly IProposerFactory _proposers;
     private static readonly TimeSpan PauseAfterFailure = TimeSpan.FromSeconds(1);
+    private readonly IProposerFactory _proposers;
     private readonly List<Sequence> _decoding = [];
     private readonly List<AcceptanceEstimate> _estimates = [];
     private DraftController _controller = new();
@@ -51,10 +51,9 @@ internal sealed partial class StepLoop
                 ChooseLengths(lengths.Span);
             long start = _recorder.Now;
             await proposer.ProposeAsync(_decoding, lengths);
-            int longest = Max(lengths.Span);
-            if (!proposer.IsFree && longest > 0)
-                _controller.DraftTook(longest, _time.GetElapsedTime(start));
-            else if (proposer.IsFree && !config.IsFixedLength)
+            if (!proposer.IsFree)
+                NoteDraft(Max(lengths.Span), start);
+            else if (!config.IsFixedLength)
                 TrimDrafts(lengths.Span);
             _proposalFailedAt = null;
         }
@@ -63,6 +62,12 @@ internal sealed partial class StepLoop
             _proposalFailedAt = _recorder.Now;
             LogProposalFailed(_replicaKey, failure.GetType().Name, failure.Message);
         }
+    }
+
+    private void NoteDraft(int longest, long start)
+    {
+        if (longest > 0)
+            _controller.DraftTook(longest, _time.GetElapsedTime(start));
     }
 
     private static int Max(ReadOnlySpan<int> lengths)

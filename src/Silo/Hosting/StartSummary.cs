@@ -28,7 +28,8 @@ internal static class StartSummary
         if (shards.Count == 0)
             output.WriteLine("  no shard is placed here yet: the devices are free for the models of the cluster");
         output.WriteLine($"Listening on {url}");
-        if (shards.FirstOrDefault() is { } first && catalog.TryGet(first.Description.Name, out ServedModel? served))
+        // Beside a draft model it is the target that one wants to talk to.
+        if (shards.MaxBy(shard => shard.Description.Parameters) is { } largest && catalog.TryGet(largest.Description.Name, out ServedModel? served))
             output.WriteLine($"Try: {Curl(url, served)}");
         output.Flush();
     }
